@@ -1,0 +1,245 @@
+/* ack.c - acknowledgements both ways (PROTOCOL.md section 3.1): written from the replay window, read into
+ * RTT and loss. The estimator is RFC 9002 section 5.3. */
+#include "bytes.h"
+#include "frames.h"
+#include "stages.h"
+
+/* ---- receiving side: what has to be acknowledged, and when ---- */
+
+void ack_note(dp *d, session *s, const pkt *p, bool is_eliciting, uint64_t now_ns)
+{
+    session_path *sp = &s->paths[p->path];
+    if (p->is_newest)
+        sp->arrivals[sp->arrival_count++ % ACK_TIMES_MAX] = (arrival){ .pn = p->pn, .ns = now_ns };
+    if (!is_eliciting || sp->ack_due_ns)
+        return;
+    peer *pr = &d->peers[s->peer];
+    uint64_t quarter = pr->paths[p->path].stats.rtt_ns / 4;
+    sp->ack_delay_ns = max_u64(ACK_DELAY_NS_MIN, min_u64(quarter, ACK_DELAY_NS_MAX));
+    sp->ack_due_ns = now_ns + sp->ack_delay_ns;
+    wake_at(d, pr, sp->ack_due_ns);
+}
+
+/* Length of the run of packets from pn downwards that are received (or not); stops at scan_end. */
+static uint64_t run_down(const replay *r, uint64_t pn, uint64_t scan_end, bool is_received)
+{
+    uint64_t n = 0;
+    while (pn + 1 > scan_end + n && replay_has(r, pn - n) == is_received)
+        n++;
+    return n;
+}
+
+static void ranges_write(writer *w, const replay *r)
+{
+    uint64_t largest = r->next - 1;
+    uint64_t scan_end = largest + 1 > ACK_SCAN_PNS ? largest + 1 - ACK_SCAN_PNS : 0;
+    uint8_t *count_at = write_space(w, 1);
+    uint64_t run = run_down(r, largest, scan_end, true);
+    OXI_ASSERT(run >= 1);
+    write_varint(w, run - 1);
+    if (w->is_bad)
+        return;
+    uint64_t below = largest - run + 1; /* first packet number not in the run is below - 1 */
+    uint8_t count = 0;
+    while (count < ACK_RANGES_MAX && below > scan_end) {
+        uint64_t gap = run_down(r, below - 1, scan_end, false);
+        if (below - gap <= scan_end)
+            break;
+        run = run_down(r, below - gap - 1, scan_end, true);
+        if (writer_left(w) < 2 * 4 + 8) /* two varints of this size, and the times' count */
+            break;
+        write_varint(w, gap - 1);
+        write_varint(w, run - 1);
+        below -= gap + run;
+        count++;
+    }
+    *count_at = count;
+}
+
+static void times_write(writer *w, const session_path *sp)
+{
+    uint8_t *count_at = write_space(w, 1);
+    if (!count_at)
+        return;
+    uint64_t pn = sp->rx.next - 1;
+    uint64_t ns = sp->largest_ns;
+    uint64_t known = min_u64(sp->arrival_count, ACK_TIMES_MAX);
+    uint8_t count = 0;
+    for (uint64_t i = 0; i < known && writer_left(w) >= 2 * 8; i++) {
+        const arrival *a = &sp->arrivals[(sp->arrival_count - 1 - i) % ACK_TIMES_MAX];
+        write_varint(w, pn - a->pn);
+        write_varint(w, (ns - a->ns) / 1000);
+        pn = a->pn;
+        ns = a->ns;
+        count++;
+    }
+    *count_at = count;
+}
+
+uint32_t ack_write(const session *s, uint32_t path_id, uint64_t now_ns, uint8_t *out, uint32_t cap)
+{
+    const session_path *sp = &s->paths[path_id];
+    OXI_ASSERT(sp->rx.next > 0);
+    writer w = writer_of(out, cap);
+    write_u8(&w, FRAME_ACK);
+    write_u8(&w, (uint8_t)path_id);
+    write_varint(&w, sp->rx.next - 1);
+    write_varint(&w, (now_ns - sp->largest_ns) / 1000);
+    write_varint(&w, sp->opened);
+    write_varint(&w, sp->ce);
+    ranges_write(&w, &sp->rx);
+    times_write(&w, sp);
+    OXI_ASSERT(!w.is_bad);
+    return (uint32_t)(w.at - out);
+}
+
+static void ack_done(dp *d, session *s, uint32_t path_id)
+{
+    s->paths[path_id].ack_due_ns = 0;
+    COUNT_ADD(d->peers[s->peer].paths[path_id].stats.acks_sent, 1);
+}
+
+void ack_flush(dp *d, session *s, uint32_t path_id, uint64_t now_ns)
+{
+    uint8_t frames[ACK_ALONE_MAX];
+    uint32_t len = ack_write(s, path_id, now_ns, frames, sizeof frames);
+    own_send(d, now_ns, s, path_id, NULL, frames, len);
+    ack_done(d, s, path_id);
+}
+
+/* An acknowledgement at least half due goes in front of an inner packet, when both fit. */
+void ack_ride_batch(dp *d, batch *b)
+{
+    for (uint32_t i = 0; i < b->count; i++) {
+        pkt *p = b->pkts[i];
+        session *s = p->session;
+        session_path *sp = &s->paths[p->path];
+        if (!sp->ack_due_ns || b->now_ns + sp->ack_delay_ns / 2 < sp->ack_due_ns)
+            continue;
+        uint32_t payload_max = d->peers[p->peer].paths[p->path].payload_max;
+        if ((uint32_t)p->len + OXI_OVERHEAD_BYTES + ACK_RIDE_MAX > payload_max)
+            continue;
+        uint8_t frame[ACK_RIDE_MAX];
+        uint32_t len = ack_write(s, p->path, b->now_ns, frame, sizeof frame);
+        pkt_push(p, len);
+        memcpy(pkt_data(p), frame, len);
+        ack_done(d, s, p->path);
+    }
+}
+
+/* ---- sending side: what the peer says of our packets ---- */
+
+void sent_note(path *pa, uint64_t pn, uint64_t now_ns)
+{
+    sent_ring *r = &pa->sent;
+    if (r->count && r->at[(r->count - 1) % SENT_RING].ns == now_ns)
+        return;
+    r->at[r->count++ % SENT_RING] = (arrival){ .pn = pn, .ns = now_ns };
+}
+
+/* When pn was sent: the newest checkpoint at or below it; 0: too long ago. */
+static uint64_t sent_when(const sent_ring *r, uint64_t pn)
+{
+    uint64_t low = r->count > SENT_RING ? r->count - SENT_RING : 0;
+    uint64_t high = r->count;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (r->at[middle % SENT_RING].pn <= pn)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0 || (r->count > SENT_RING && low == r->count - SENT_RING))
+        return 0;
+    return r->at[(low - 1) % SENT_RING].ns;
+}
+
+static void rtt_update(oxi_path_stats *st, uint64_t latest, uint64_t delay)
+{
+    COUNT_SET(st->rtt_latest_ns, latest);
+    if (st->rtt_min_ns == 0 || latest < st->rtt_min_ns)
+        COUNT_SET(st->rtt_min_ns, latest);
+    uint64_t adjusted = latest >= st->rtt_min_ns + delay ? latest - delay : latest;
+    if (st->rtt_ns == 0) {
+        COUNT_SET(st->rtt_ns, adjusted);
+        COUNT_SET(st->rtt_var_ns, adjusted / 2);
+        return;
+    }
+    uint64_t off = st->rtt_ns > adjusted ? st->rtt_ns - adjusted : adjusted - st->rtt_ns;
+    COUNT_SET(st->rtt_var_ns, (3 * st->rtt_var_ns + off) / 4);
+    COUNT_SET(st->rtt_ns, (7 * st->rtt_ns + adjusted) / 8);
+}
+
+/* A packet passed over is lost only if it is still missing LOSS_LAG acknowledgements later: then
+ * reordering does not count as loss. */
+static void loss_update(path *pa, session_path *sp, uint64_t sent, uint64_t received)
+{
+    sp->missing[sp->missing_count++ % LOSS_LAG] = sent - received;
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < LOSS_LAG; i++)
+        least = min_u64(least, i < sp->missing_count ? sp->missing[i] : 0);
+    sp->lost = max_u64(sp->lost, least);
+    sp->received = max_u64(sp->received, received);
+    COUNT_SET(pa->stats.lost_packets, pa->lost_before + sp->lost);
+    COUNT_SET(pa->stats.acked_packets, pa->acked_before + sp->received);
+}
+
+/* Walks ranges and times; false: they contradict themselves or run past the end. */
+static bool lists_read(reader *r, uint64_t largest, uint64_t received)
+{
+    uint8_t ranges = read_u8(r);
+    uint64_t run = read_varint(r);
+    if (ranges > ACK_RANGES_MAX || run > largest)
+        return false;
+    uint64_t below = largest - run; /* lowest packet number named so far */
+    uint64_t named = run + 1;
+    for (uint8_t i = 0; i < ranges; i++) {
+        uint64_t gap = read_varint(r) + 1;
+        uint64_t more = read_varint(r) + 1;
+        if (gap + more > below)
+            return false;
+        below -= gap + more;
+        named += more;
+    }
+    uint8_t times = read_u8(r);
+    if (times > ACK_TIMES_MAX || named > received)
+        return false;
+    uint64_t pn = largest;
+    for (uint8_t i = 0; i < times; i++) {
+        uint64_t distance = read_varint(r);
+        read_varint(r);
+        if (distance > pn)
+            return false;
+        pn -= distance;
+    }
+    return !r->is_bad;
+}
+
+bool ack_read(dp *d, session *s, reader *r, uint64_t now_ns)
+{
+    uint8_t path_id = read_u8(r);
+    uint64_t largest = read_varint(r);
+    uint64_t delay_us = read_varint(r);
+    uint64_t received = read_varint(r);
+    uint64_t ce = read_varint(r);
+    if (r->is_bad || path_id >= OXI_PATHS_MAX)
+        return false;
+    session_path *sp = &s->paths[path_id];
+    if (largest >= sp->next_pn || received > largest + 1 || ce > received)
+        return false;
+    if (!lists_read(r, largest, received))
+        return false;
+    peer *pr = &d->peers[s->peer];
+    path *pa = &pr->paths[path_id];
+    COUNT_ADD(pa->stats.acks_received, 1);
+    if (s != pr->current || largest + 1 < sp->acked_next)
+        return true; /* an older view of things: nothing new in it */
+    bool is_new = largest + 1 > sp->acked_next;
+    sp->acked_next = largest + 1;
+    uint64_t sent_ns = sent_when(&pa->sent, largest);
+    if (is_new && sent_ns && sent_ns <= now_ns && now_ns - sent_ns < RTT_NS_MAX)
+        rtt_update(&pa->stats, max_u64(now_ns - sent_ns, 1),
+                   min_u64(delay_us, RTT_NS_MAX / 1000) * 1000);
+    loss_update(pa, sp, largest + 1, received);
+    return true;
+}

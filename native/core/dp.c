@@ -1,0 +1,134 @@
+/* dp.c - set-up, tear-down and timers of the data plane. All memory of the packet path is allocated
+ * here, at start; only the AEAD library keeps a context per key. */
+#include "dp.h"
+
+#include <stdlib.h>
+
+#include "stages.h"
+
+static void *take(dp *d, size_t count, size_t bytes)
+{
+    d->memory_bytes += count * bytes;
+    return calloc(count, bytes);
+}
+
+static bool ring_init(dp *d, ring *r, uint32_t count, uint32_t slot_bytes)
+{
+    *r = (ring){ .slots = take(d, count, slot_bytes), .slot_bytes = slot_bytes, .count = count };
+    return r->slots != NULL;
+}
+
+static bool fifo_init(dp *d, fifo *f, uint32_t cap)
+{
+    *f = (fifo){ .slots = take(d, cap, sizeof(pkt *)), .cap = cap };
+    return f->slots != NULL;
+}
+
+static bool pool_init(dp *d, pool *pl, uint32_t count)
+{
+    pl->all = take(d, count, sizeof(pkt));
+    pl->free = take(d, count, sizeof(pkt *));
+    if (!pl->all || !pl->free)
+        return false;
+    pl->count = count;
+    for (uint32_t i = 0; i < count; i++)
+        pool_give(pl, &pl->all[i]);
+    return true;
+}
+
+static bool peers_init(dp *d)
+{
+    uint32_t count = d->conf.peers_max;
+    d->peers = take(d, count, sizeof(peer));
+    d->sessions.slots = take(d, (size_t)count * SESSIONS_PER_PEER, sizeof(session));
+    arrival *sent = take(d, (size_t)count * OXI_PATHS_MAX * SENT_RING, sizeof(arrival));
+    if (!d->peers || !d->sessions.slots || !sent) {
+        free(sent);
+        return false;
+    }
+    d->sessions.count = count * SESSIONS_PER_PEER;
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t k = 0; k < OXI_PATHS_MAX; k++, sent += SENT_RING)
+            d->peers[i].paths[k].sent.at = sent;
+    return true;
+}
+
+static bool routes_init(dp *d, route_table *t)
+{
+    t->cap = d->conf.routes_max * 2;
+    t->nodes = take(d, t->cap, sizeof(route_node));
+    routes_clear(t);
+    return t->nodes != NULL;
+}
+
+bool dp_init(dp *d, const oxi_conf *conf)
+{
+    memset(d, 0, sizeof *d);
+    d->conf = *conf;
+    d->wake_ns = NEVER_NS;
+    bool is_ok = pool_init(d, &d->pool, conf->pool_pkts) && peers_init(d) &&
+                 routes_init(d, &d->routes[0]) && routes_init(d, &d->routes[1]) &&
+                 fifo_init(d, &d->outbox, conf->pool_pkts) &&
+                 fifo_init(d, &d->inbox, conf->pool_pkts) &&
+                 ring_init(d, &d->control, CONTROL_RING, sizeof(datagram_slot)) &&
+                 ring_init(d, &d->carrier, CARRIER_RING, sizeof(datagram_slot)) &&
+                 ring_init(d, &d->events, EVENT_RING, sizeof(oxi_event));
+    if (!is_ok) {
+        dp_release(d);
+        return false;
+    }
+    COUNT_SET(d->stats.memory_bytes, d->memory_bytes);
+    return true;
+}
+
+void dp_release(dp *d)
+{
+    for (uint32_t i = 0; d->sessions.slots && i < d->sessions.count; i++)
+        for (uint32_t k = 0; k < OXI_EPOCHS; k++) {
+            aead_free(&d->sessions.slots[i].keys[k].rx);
+            aead_free(&d->sessions.slots[i].keys[k].tx);
+        }
+    if (d->peers)
+        free(d->peers[0].paths[0].sent.at);
+    free(d->peers);
+    free(d->sessions.slots);
+    free(d->pool.all);
+    free(d->pool.free);
+    free(d->routes[0].nodes);
+    free(d->routes[1].nodes);
+    free(d->outbox.slots);
+    free(d->inbox.slots);
+    free(d->control.slots);
+    free(d->carrier.slots);
+    free(d->events.slots);
+    memset(d, 0, sizeof *d);
+}
+
+void event_put(dp *d, const oxi_event *ev)
+{
+    oxi_event *slot = ring_write_slot(&d->events);
+    if (!slot) {
+        COUNT_ADD(d->stats.lost_events, 1);
+        return;
+    }
+    *slot = *ev;
+    ring_written(&d->events);
+    d->wants_notify = true;
+}
+
+uint64_t dp_tick(dp *d, uint64_t now_ns)
+{
+    if (now_ns >= d->wake_ns) {
+        d->wake_ns = NEVER_NS;
+        for (uint32_t i = 0; i < d->conf.peers_max; i++) {
+            peer *pr = &d->peers[i];
+            if (!pr->is_live)
+                continue;
+            if (pr->wake_ns <= now_ns)
+                peer_tick(d, pr, now_ns);
+            d->wake_ns = min_u64(d->wake_ns, pr->wake_ns);
+        }
+    }
+    COUNT_SET(d->stats.pool_free_pkts, d->pool.free_count);
+    return d->wake_ns;
+}

@@ -1,0 +1,103 @@
+/* emit.c - the two ends of the core: sealed datagrams to the network side, inner packets to the TUN side.
+ * The shell takes them from the fifos and says what became of them: dp_sent(), dp_delivered(). */
+#include "stages.h"
+
+static void carrier_put(dp *d, pkt *p)
+{
+    datagram_slot *slot = p->len <= OXI_CONTROL_MAX ? ring_write_slot(&d->carrier) : NULL;
+    if (!slot) {
+        drop_out(d, p, DROP_CARRIER_FULL);
+        return;
+    }
+    slot->addr = p->addr;
+    slot->peer = p->peer;
+    slot->len = p->len;
+    memcpy(slot->data, pkt_data(p), p->len);
+    ring_written(&d->carrier);
+    d->wants_notify = true;
+    dp_sent(d, p);
+}
+
+void emit_batch(dp *d, batch *b)
+{
+    for (uint32_t i = 0; i < b->count; i++) {
+        pkt *p = b->pkts[i];
+        if (p->inner_bytes)
+            asked(d, &d->peers[p->peer], b->now_ns);
+        if (p->addr.family == OXI_AF_CARRIER)
+            carrier_put(d, p);
+        else
+            fifo_put(&d->outbox, p);
+    }
+    b->count = 0;
+}
+
+void deliver_batch(dp *d, batch *b)
+{
+    for (uint32_t i = 0; i < b->count; i++)
+        fifo_put(&d->inbox, b->pkts[i]);
+    COUNT_ADD(d->stats.deliver_held_packets, b->count);
+    b->count = 0;
+}
+
+void dp_sent(dp *d, pkt *p)
+{
+    oxi_path_stats *st = &d->peers[p->peer].paths[p->path].stats;
+    COUNT_ADD(st->tx_packets, 1);
+    COUNT_ADD(st->tx_bytes, p->len);
+    COUNT_ADD(d->stats.outer_out_datagrams, 1);
+    COUNT_ADD(d->stats.outer_out_bytes, p->len);
+    if (p->inner_bytes) {
+        oxi_peer_stats *ps = &d->peers[p->peer].stats;
+        COUNT_ADD(ps->tx_packets, 1);
+        COUNT_ADD(ps->tx_bytes, p->inner_bytes);
+        COUNT_ADD(d->stats.inner_sent_packets, 1);
+        COUNT_ADD(d->stats.inner_held_packets, -1);
+    } else {
+        COUNT_ADD(d->stats.own_out_datagrams, 1);
+    }
+    pool_give(&d->pool, p);
+}
+
+void dp_delivered(dp *d, pkt *p)
+{
+    oxi_peer_stats *ps = &d->peers[p->peer].stats;
+    COUNT_ADD(ps->rx_packets, 1);
+    COUNT_ADD(ps->rx_bytes, p->len);
+    COUNT_ADD(d->stats.inner_out_packets, 1);
+    COUNT_ADD(d->stats.inner_out_bytes, p->len);
+    COUNT_ADD(d->stats.deliver_held_packets, -1);
+    pool_give(&d->pool, p);
+}
+
+void drop(dp *d, pkt *p, uint32_t dir, drop_reason why)
+{
+    OXI_ASSERT(why < DROP_COUNT);
+    COUNT_ADD(d->stats.drops[dir][why], 1);
+    if (dir == OXI_DIR_OUT)
+        COUNT_ADD(d->stats.inner_held_packets, -1);
+    pool_give(&d->pool, p);
+}
+
+void drop_untaken(dp *d, uint32_t dir, drop_reason why, uint32_t len)
+{
+    OXI_ASSERT(dir == OXI_DIR_OUT || dir == OXI_DIR_IN_DATAGRAM);
+    if (dir == OXI_DIR_OUT) {
+        COUNT_ADD(d->stats.inner_in_packets, 1);
+        COUNT_ADD(d->stats.inner_in_bytes, len);
+    } else {
+        COUNT_ADD(d->stats.outer_in_datagrams, 1);
+        COUNT_ADD(d->stats.outer_in_bytes, len);
+    }
+    COUNT_ADD(d->stats.drops[dir][why], 1);
+}
+
+void drop_out(dp *d, pkt *p, drop_reason why)
+{
+    if (p->inner_bytes) {
+        drop(d, p, OXI_DIR_OUT, why);
+        return;
+    }
+    COUNT_ADD(d->stats.own_dropped_datagrams, 1);
+    pool_give(&d->pool, p);
+}

@@ -1,0 +1,53 @@
+/* limits.h - every bound of the packet path, with its arithmetic. */
+#ifndef OXI_LIMITS_H
+#define OXI_LIMITS_H
+#include <assert.h>
+
+#include "../include/oxi.h"
+
+/* Specification: changing one of these breaks the wire (PROTOCOL.md). */
+enum {
+    HEADER_BYTES = 8,
+    TAG_BYTES = 16,
+    NONCE_BYTES = 12,
+    INDEX_MAX = 0xffffff,
+    ACK_RANGES_MAX = 32,
+    ACK_TIMES_MAX = 16,
+    PING_BYTES = 18 /* type 1, flags 1, token 8, time 8 */
+};
+
+/* Implementation. */
+enum {
+    /* 128 words of 64 packet numbers, one of them always being cleared: at 10 Gbit/s of 1,400-byte
+     * packets that is 9 ms of reordering, far beyond what one path does. */
+    REPLAY_WORDS = 128,
+    REPLAY_WINDOW = (REPLAY_WORDS - 1) * 64,
+    /* Sessions of one peer: the current one, the one before (10 s), one being made; one spare keeps
+     * oxi_index_pick() short. */
+    SESSIONS_PER_PEER = 4,
+    /* One checkpoint per batch sent: 1,024 of them span an RTT of 150 ms at 7,000 batches/s. */
+    SENT_RING = 1024,
+    /* An ACK that rides in front of an inner packet: header 8 + this must fit the headroom. */
+    ACK_RIDE_MAX = 96,
+    ACK_ALONE_MAX = 640,
+    PKT_HEADROOM = 128,
+    CONTROL_RING = 256,
+    EVENT_RING = 1024,
+    CARRIER_RING = 256,
+    ACK_SCAN_PNS = 2048, /* how far below the largest an ACK looks for gaps */
+    LOSS_LAG = 4         /* a gap is a loss when it is still there this many ACKs later */
+};
+
+#define ACK_DELAY_NS_MIN (5 * NS_PER_MS)
+#define ACK_DELAY_NS_MAX (25 * NS_PER_MS)
+#define SESSION_GRACE_NS (10 * NS_PER_S)
+#define SILENT_PING_NS (1 * NS_PER_S)
+#define RTT_NS_MAX (60 * NS_PER_S)
+
+static_assert(HEADER_BYTES + TAG_BYTES == OXI_OVERHEAD_BYTES, "oxi.h tells the overhead");
+static_assert(HEADER_BYTES + ACK_RIDE_MAX <= PKT_HEADROOM, "a riding ACK and the header fit in front");
+static_assert((REPLAY_WORDS & (REPLAY_WORDS - 1)) == 0, "ring index is a mask");
+static_assert((SENT_RING & (SENT_RING - 1)) == 0, "ring index is a mask");
+static_assert(OXI_MTU_MAX + OXI_OVERHEAD_BYTES <= OXI_DATAGRAM_MAX, "a full inner packet fits");
+static_assert(ACK_SCAN_PNS < REPLAY_WINDOW, "an ACK is made from the replay window");
+#endif

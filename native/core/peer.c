@@ -1,0 +1,111 @@
+/* peer.c - peers come and go; sessions follow each other, make before break. */
+#include "peer.h"
+
+#include "dp.h"
+
+static void session_close(session **slot)
+{
+    if (*slot)
+        session_end(*slot);
+    *slot = NULL;
+}
+
+int peer_add(dp *d, uint64_t keepalive_ns, uint64_t dead_after_ns, bool is_initiator, uint32_t *out)
+{
+    for (uint32_t i = 0; i < d->conf.peers_max; i++) {
+        peer *pr = &d->peers[i];
+        if (pr->is_live)
+            continue;
+        arrival *sent[OXI_PATHS_MAX];
+        for (uint32_t k = 0; k < OXI_PATHS_MAX; k++)
+            sent[k] = pr->paths[k].sent.at;
+        memset(pr, 0, sizeof *pr);
+        for (uint32_t k = 0; k < OXI_PATHS_MAX; k++)
+            pr->paths[k].sent.at = sent[k];
+        pr->is_live = true;
+        pr->is_initiator = is_initiator;
+        peer_timers(d, pr, keepalive_ns, dead_after_ns);
+        *out = i;
+        return OXI_OK;
+    }
+    return OXI_E_FULL;
+}
+
+void peer_timers(dp *d, peer *pr, uint64_t keepalive_ns, uint64_t dead_after_ns)
+{
+    pr->keepalive_ns = keepalive_ns;
+    pr->dead_after_ns = dead_after_ns;
+    pr->wake_ns = NEVER_NS;
+    wake_at(d, pr, 0); /* the next tick works out the rest */
+}
+
+void peer_sessions_drop(dp *d, peer *pr)
+{
+    (void)d;
+    session_close(&pr->current);
+    session_close(&pr->before);
+    session_close(&pr->pending);
+    pr->unanswered_ns = 0;
+}
+
+void peer_remove(dp *d, peer *pr)
+{
+    peer_sessions_drop(d, pr);
+    pr->is_live = false;
+}
+
+/* From now on s sends: packet numbers start anew, so what is remembered of the old ones ends. */
+static void promote(dp *d, uint64_t now_ns, peer *pr, session *s)
+{
+    session_close(&pr->before);
+    if (pr->current) {
+        for (uint32_t i = 0; i < OXI_PATHS_MAX; i++) {
+            pr->paths[i].lost_before += pr->current->paths[i].lost;
+            pr->paths[i].acked_before += pr->current->paths[i].received;
+        }
+        pr->before = pr->current;
+        pr->before->expires_ns = now_ns + SESSION_GRACE_NS;
+    }
+    for (uint32_t i = 0; i < OXI_PATHS_MAX; i++)
+        pr->paths[i].sent.count = 0;
+    pr->current = s;
+    s->may_send = true;
+    wake_at(d, pr, now_ns);
+}
+
+int peer_session_install(dp *d, uint64_t now_ns, peer *pr, const oxi_session *conf)
+{
+    session_close(&pr->pending);
+    session *s = session_start(&d->sessions, now_ns, peer_number(d, pr), conf);
+    if (!s)
+        return OXI_E_CRYPTO;
+    if (conf->may_send)
+        promote(d, now_ns, pr, s);
+    else
+        pr->pending = s;
+    return OXI_OK;
+}
+
+int peer_session_send(dp *d, uint64_t now_ns, peer *pr)
+{
+    if (!pr->pending)
+        return OXI_E_ABSENT;
+    session *s = pr->pending;
+    pr->pending = NULL;
+    promote(d, now_ns, pr, s);
+    return OXI_OK;
+}
+
+int peers_routes_set(dp *d, const oxi_prefix *prefixes, uint32_t count)
+{
+    uint32_t spare = 1 - d->routes_live;
+    route_table *t = &d->routes[spare];
+    routes_clear(t);
+    for (uint32_t i = 0; i < count; i++) {
+        int err = routes_add(t, &prefixes[i]);
+        if (err != OXI_OK)
+            return err;
+    }
+    d->routes_live = spare;
+    return OXI_OK;
+}

@@ -1,0 +1,49 @@
+/* peer.h - what the plane knows of one peer: sessions, paths, liveness. */
+#ifndef OXI_PEER_H
+#define OXI_PEER_H
+#include "session.h"
+
+/* When which packet number was sent: one entry per batch, as all packets of a batch share its time. */
+typedef struct sent_ring {
+    arrival *at; /* SENT_RING entries: first packet number of the batch, time */
+    uint64_t count;
+} sent_ring;
+
+typedef struct path {
+    oxi_addr addr;        /* family OXI_AF_NONE: not known */
+    uint32_t payload_max; /* largest UDP payload, bytes */
+    uint64_t lost_before; /* in sessions that ended */
+    uint64_t acked_before;
+    sent_ring sent;       /* of the current session */
+    oxi_path_stats stats;
+} path;
+
+typedef struct peer {
+    bool is_live;
+    bool is_initiator;
+    bool is_silent;
+    uint64_t keepalive_ns;
+    uint64_t dead_after_ns;
+    uint64_t unanswered_ns;  /* when we first sent something that asks for an answer; 0: all answered */
+    uint64_t probed_ns;      /* last PING of our own accord */
+    uint64_t wake_ns;
+    session *current;        /* sends and opens */
+    session *before;         /* still opens, until its expires_ns */
+    session *pending;        /* opens; sends after oxi_session_send() */
+    oxi_peer_stats stats;    /* paths[] unused here: see path.stats */
+    path paths[OXI_PATHS_MAX];
+} peer;
+
+struct dp;
+
+/* E_FULL: no free slot. */
+int peer_add(struct dp *d, uint64_t keepalive_ns, uint64_t dead_after_ns, bool is_initiator, uint32_t *out);
+void peer_remove(struct dp *d, peer *pr);
+void peer_timers(struct dp *d, peer *pr, uint64_t keepalive_ns, uint64_t dead_after_ns);
+/* A new session: sends at once if conf says so, else waits for peer_session_send(). */
+int peer_session_install(struct dp *d, uint64_t now_ns, peer *pr, const oxi_session *conf);
+int peer_session_send(struct dp *d, uint64_t now_ns, peer *pr);
+void peer_sessions_drop(struct dp *d, peer *pr);
+/* Replace the allowed-ips of all peers. */
+int peers_routes_set(struct dp *d, const oxi_prefix *prefixes, uint32_t count);
+#endif

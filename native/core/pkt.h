@@ -1,0 +1,115 @@
+/* pkt.h - a packet with room in front and behind, and the pool it lives in.
+ *
+ *     buf[0]      off              off+len          PKT_BUF_BYTES
+ *      |  headroom  |     data       |    tailroom     |
+ *
+ * A pkt is owned by exactly one of: the pool, a batch, a fifo. A stage that drops gives it back by
+ * drop(); whoever hands it on no longer touches it. */
+#ifndef OXI_PKT_H
+#define OXI_PKT_H
+#include "base.h"
+#include "limits.h"
+
+enum { PKT_BUF_BYTES = PKT_HEADROOM + OXI_DATAGRAM_MAX + TAG_BYTES };
+
+struct session;
+
+typedef struct pkt {
+    uint64_t pn;             /* packet number, once known */
+    struct session *session; /* inbound: that opened it; outbound: that seals it */
+    oxi_addr addr;           /* inbound: where from; outbound: where to */
+    uint32_t peer;
+    uint32_t inner_bytes;    /* bytes of the inner packet; 0: a datagram of our own frames */
+    uint16_t off;
+    uint16_t len;
+    uint8_t path;
+    uint8_t ecn;             /* ECN bits of the outer header, both directions */
+    uint8_t is_newest;       /* inbound: its packet number was the largest yet */
+    uint8_t is_probe;        /* inbound: must not move the peer's address */
+    uint8_t buf[PKT_BUF_BYTES];
+} pkt;
+
+static_assert(PKT_BUF_BYTES < UINT16_MAX, "off and len are 16 bits");
+
+static inline uint8_t *pkt_data(pkt *p) { return p->buf + p->off; }
+static inline void pkt_push(pkt *p, uint32_t n) /* n more bytes in front */
+{
+    OXI_ASSERT(n <= p->off);
+    p->off = (uint16_t)(p->off - n);
+    p->len = (uint16_t)(p->len + n);
+}
+static inline void pkt_pull(pkt *p, uint32_t n) /* n bytes fewer in front */
+{
+    OXI_ASSERT(n <= p->len);
+    p->off = (uint16_t)(p->off + n);
+    p->len = (uint16_t)(p->len - n);
+}
+static inline void pkt_grow(pkt *p, uint32_t n) /* n more bytes behind */
+{
+    OXI_ASSERT((uint32_t)p->off + p->len + n <= PKT_BUF_BYTES);
+    p->len = (uint16_t)(p->len + n);
+}
+
+/* A fixed set of packets, last in first out so that the warm ones are used again. */
+typedef struct pool {
+    pkt *all;
+    pkt **free;
+    uint32_t free_count;
+    uint32_t count;
+} pool;
+
+static inline pkt *pool_take(pool *pl) /* NULL: none left; the caller counts it */
+{
+    if (OXI_UNLIKELY(pl->free_count == 0))
+        return NULL;
+    pkt *p = pl->free[--pl->free_count];
+    memset(p, 0, offsetof(pkt, buf));
+    p->off = PKT_HEADROOM;
+    return p;
+}
+static inline void pool_give(pool *pl, pkt *p)
+{
+    OXI_ASSERT(pl->free_count < pl->count);
+    pl->free[pl->free_count++] = p;
+}
+
+/* Packets on their way out of the core, first in first out; holds the whole pool, so never full. */
+typedef struct fifo {
+    pkt **slots;
+    uint32_t cap;
+    uint32_t head;
+    uint32_t count;
+} fifo;
+
+static inline void fifo_put(fifo *f, pkt *p)
+{
+    OXI_ASSERT(f->count < f->cap);
+    f->slots[(f->head + f->count++) % f->cap] = p;
+}
+static inline pkt *fifo_peek(const fifo *f, uint32_t i)
+{
+    OXI_ASSERT(i < f->count);
+    return f->slots[(f->head + i) % f->cap];
+}
+static inline pkt *fifo_take(fifo *f)
+{
+    if (f->count == 0)
+        return NULL;
+    pkt *p = f->slots[f->head];
+    f->head = (f->head + 1) % f->cap;
+    f->count--;
+    return p;
+}
+
+typedef struct batch {
+    uint64_t now_ns;
+    uint32_t count;
+    pkt *pkts[OXI_BATCH_MAX];
+} batch;
+
+static inline void batch_add(batch *b, pkt *p)
+{
+    OXI_ASSERT(b->count < OXI_BATCH_MAX);
+    b->pkts[b->count++] = p;
+}
+#endif

@@ -1,0 +1,90 @@
+/* session.h - keys and packet numbers shared with one peer (PROTOCOL.md sections 2 and 4).
+ *
+ * A session is found by its receiver index: slot = index % slots. Its epochs follow each other by
+ * rekey; packet numbers go on through all of them. */
+#ifndef OXI_SESSION_H
+#define OXI_SESSION_H
+#include "aead.h"
+#include "replay.h"
+
+typedef struct epoch_keys {
+    aead rx;
+    aead tx;
+    uint64_t made_ns;
+    uint64_t tx_packets;
+    uint32_t epoch;
+    bool is_live;
+} epoch_keys;
+
+typedef struct arrival {
+    uint64_t pn;
+    uint64_t ns;
+} arrival;
+
+/* One direction each way of one path under one session. */
+typedef struct session_path {
+    /* ours */
+    uint64_t next_pn;
+    uint64_t acked_next;            /* largest acknowledged + 1 */
+    uint64_t missing[LOSS_LAG];     /* sent - received as of the last ACKs, a ring */
+    uint32_t missing_count;
+    uint64_t lost;                  /* confirmed */
+    uint64_t received;              /* of ours, as the peer says */
+    /* theirs */
+    replay rx;
+    uint64_t opened;
+    uint64_t ce;
+    uint64_t largest_ns;            /* when the largest was opened */
+    uint64_t ack_due_ns;            /* 0: nothing waits to be acknowledged */
+    uint64_t ack_delay_ns;          /* how long this one was allowed to wait */
+    arrival arrivals[ACK_TIMES_MAX]; /* newest in arrival_count - 1, a ring */
+    uint64_t arrival_count;
+} session_path;
+
+typedef struct session {
+    uint32_t rx_index; /* 0: the slot is free */
+    uint32_t tx_index;
+    uint32_t peer;
+    uint32_t send_epoch;
+    uint32_t newest_epoch;
+    uint8_t suite;
+    bool may_send;
+    bool was_heard;
+    uint64_t expires_ns; /* NEVER_NS: current */
+    epoch_keys keys[OXI_EPOCHS];
+    session_path paths[OXI_PATHS_MAX];
+} session;
+
+typedef struct session_table {
+    session *slots;
+    uint32_t count;
+} session_table;
+
+/* NULL: no live session has this index. */
+static inline session *session_find(session_table *t, uint32_t rx_index)
+{
+    session *s = &t->slots[rx_index % t->count];
+    return rx_index != 0 && s->rx_index == rx_index ? s : NULL;
+}
+
+/* A free index near random24; 0: no free slot. */
+uint32_t session_index_pick(const session_table *t, uint32_t random24);
+/* Start a session in its slot. NULL: slot taken or the AEAD library refused. */
+session *session_start(session_table *t, uint64_t now_ns, uint32_t peer, const oxi_session *conf);
+/* Keys of the next epoch; the one before stays, older ones are forgotten. */
+int session_epoch_add(session *s, uint64_t now_ns, uint32_t epoch, const uint8_t *rx_key,
+                      const uint8_t *tx_key);
+void session_end(session *s); /* forget all keys, free the slot; contexts stay for the next */
+
+static inline epoch_keys *session_epoch(session *s, uint32_t epoch) /* NULL: not live */
+{
+    epoch_keys *k = &s->keys[epoch % OXI_EPOCHS];
+    return k->is_live && k->epoch == epoch ? k : NULL;
+}
+/* By the two bits on the wire. NULL: no such key. */
+static inline epoch_keys *session_phase(session *s, uint32_t phase)
+{
+    epoch_keys *k = &s->keys[phase % OXI_EPOCHS];
+    return k->is_live ? k : NULL;
+}
+#endif

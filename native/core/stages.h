@@ -1,0 +1,60 @@
+/* stages.h - the stages of both paths, and the few calls between files of the core. */
+#ifndef OXI_STAGES_H
+#define OXI_STAGES_H
+#include "bytes.h"
+#include "dp.h"
+
+/* ip.c */
+typedef struct ip_view {
+    bool is_v6;
+    uint8_t ecn;
+    const uint8_t *source; /* 4 or 16 bytes */
+    const uint8_t *target;
+} ip_view;
+bool ip_parse(const uint8_t *data, uint32_t len, ip_view *out); /* a whole packet of exactly len bytes? */
+void ip_out_batch(dp *d, batch *b);
+void ip_in_batch(dp *d, batch *b);
+
+/* route.c */
+void route_batch(dp *d, batch *b);
+void source_batch(dp *d, batch *b);
+
+/* sched.c */
+void sched_batch(dp *d, batch *b);
+
+/* wire.c */
+void demux_batch(dp *d, batch *b);
+void wire_batch(dp *d, batch *b);
+
+/* seal.c */
+void seal_batch(dp *d, batch *b);
+void open_batch(dp *d, batch *b);
+
+/* emit.c */
+void emit_batch(dp *d, batch *b);
+void deliver_batch(dp *d, batch *b);
+
+/* frames.c */
+void frames_batch(dp *d, batch *b);
+/* One datagram of our own frames: to the path's address (to NULL) or another. False: it was not sent. */
+bool own_send(dp *d, uint64_t now_ns, session *s, uint32_t path_id, const oxi_addr *to,
+              const uint8_t *frames, uint32_t len);
+/* pad_bytes of PADDING follow the PING. */
+bool ping_send(dp *d, uint64_t now_ns, peer *pr, uint32_t path_id, const oxi_addr *to, uint64_t token,
+               uint8_t flags, uint32_t pad_bytes);
+enum { PING_TOKEN_OWN = 0 }; /* token of PINGs the plane sends of its own accord; no event */
+
+/* ack.c */
+void ack_ride_batch(dp *d, batch *b);
+void ack_note(dp *d, session *s, const pkt *p, bool is_eliciting, uint64_t now_ns);
+uint32_t ack_write(const session *s, uint32_t path_id, uint64_t now_ns, uint8_t *out, uint32_t cap);
+
+bool ack_read(dp *d, session *s, reader *r, uint64_t now_ns);
+void ack_flush(dp *d, session *s, uint32_t path_id, uint64_t now_ns);
+void sent_note(path *pa, uint64_t pn, uint64_t now_ns);
+
+/* liveness.c */
+void heard_batch(dp *d, batch *b);
+void asked(dp *d, peer *pr, uint64_t now_ns); /* we sent something that wants an answer */
+void peer_tick(dp *d, peer *pr, uint64_t now_ns);
+#endif

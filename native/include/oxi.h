@@ -1,0 +1,220 @@
+/* oxi.h - the whole boundary between the packet path (C) and the control plane (Python).
+ *
+ * Read by gcc and, between the two cffi marks, verbatim by cffi: so only plain declarations, enums
+ * with values, and no preprocessor inside the marks.  boundary.c checks every argument that comes
+ * through here; core/ trusts boundary.c.
+ *
+ * Threads: after oxi_io_start() one C thread owns the data plane.  The functions marked [owner] are
+ * carried over to that thread and waited for; those marked [any] never make it wait.  Without a
+ * started thread (simulator, tests) everything runs in the caller.  One Python thread calls at a time. */
+#ifndef OXI_H
+#define OXI_H
+#include <stdint.h>
+#include <stddef.h>
+/* cffi: begin */
+enum {
+    OXI_ABI = 1,
+    OXI_BATCH_MAX = 64,          /* packets per batch */
+    OXI_MTU_MIN = 1280,          /* inner bytes, RFC 8200 section 5 */
+    OXI_MTU_MAX = 9000,
+    OXI_OVERHEAD_BYTES = 24,     /* header 8 + tag 16 */
+    OXI_DATAGRAM_MAX = 9216,     /* largest UDP payload taken */
+    OXI_CONTROL_MAX = 1536,      /* largest QUIC datagram taken */
+    OXI_PATHS_MAX = 4,
+    OXI_SOCKETS_MAX = 8,
+    OXI_PEERS_LIMIT = 4096,
+    OXI_KEY_BYTES = 32,
+    OXI_EPOCHS = 4,
+    OXI_DROPS_MAX = 48           /* room for drop reasons; oxi_drop_name() tells which exist */
+};
+
+typedef enum {
+    OXI_OK       = 0,
+    OXI_E_ARG    = -1,  /* the caller broke the contract: a bug on our side */
+    OXI_E_NOMEM  = -2,  /* only possible in oxi_dp_new() and oxi_io_start() */
+    OXI_E_FULL   = -3,  /* no free slot (peers, routes, ring) */
+    OXI_E_ABSENT = -4,  /* no such peer, path or session */
+    OXI_E_BUSY   = -5,  /* not while the io thread runs (or: only while it runs) */
+    OXI_E_SYS    = -6,  /* a system call failed: see errno_out */
+    OXI_E_CRYPTO = -7   /* the AEAD library refused */
+} oxi_err;
+
+enum { OXI_SUITE_AES256GCM = 1, OXI_SUITE_CHACHA20POLY1305 = 2 };
+enum { OXI_AF_NONE = 0, OXI_AF_CARRIER = 1, OXI_AF_INET = 4, OXI_AF_INET6 = 6 };
+enum { OXI_DIR_OUT = 0, OXI_DIR_IN_DATAGRAM = 1, OXI_DIR_IN_PACKET = 2, OXI_DIRS = 3 };
+enum { OXI_PING_PROBE = 1 };
+
+typedef struct oxi_dp oxi_dp; /* opaque; owned by whoever called oxi_dp_new() */
+
+typedef struct oxi_conf {
+    uint32_t peers_max;           /* 1..OXI_PEERS_LIMIT */
+    uint32_t routes_max;          /* allowed-ips prefixes over all peers, 1..65536 */
+    uint32_t pool_pkts;           /* 256..8192 packets of about 9.4 KB */
+    uint32_t mtu_bytes;           /* largest inner packet, OXI_MTU_MIN..OXI_MTU_MAX */
+    uint64_t rekey_packets;       /* event OXI_EV_REKEY_WANTED after so many packets of an epoch */
+    uint64_t key_packets_max;     /* nothing is sealed beyond; at most 2^28 */
+    uint64_t key_age_ns_max;      /* nothing is sealed with an older key */
+} oxi_conf;
+
+/* Where a datagram comes from or goes to. */
+typedef struct oxi_addr {
+    uint8_t  ip[16];              /* IPv4 in the first four bytes, the rest zero */
+    uint8_t  local[16];           /* our address it was sent to; zero: the kernel chooses */
+    uint32_t scope_id;            /* IPv6 link-local only, else 0 */
+    uint16_t port;                /* host order */
+    uint8_t  family;              /* OXI_AF_* */
+    uint8_t  sock;                /* index into oxi_io_conf.sock_fds */
+} oxi_addr;
+
+typedef struct oxi_prefix {
+    uint8_t  ip[16];
+    uint8_t  family;              /* OXI_AF_INET or OXI_AF_INET6 */
+    uint8_t  bits;                /* 0..32 or 0..128 */
+    uint16_t reserved;
+    uint32_t peer;
+} oxi_prefix;
+
+typedef struct oxi_session {
+    uint32_t rx_index;            /* 24 bits, not 0; its slot must be free: see oxi_index_pick() */
+    uint32_t tx_index;            /* 24 bits */
+    uint8_t  suite;               /* OXI_SUITE_* */
+    uint8_t  may_send;            /* 0: receive only until oxi_session_send() */
+    uint8_t  rx_key[32];
+    uint8_t  tx_key[32];
+} oxi_session;
+
+typedef enum {
+    OXI_EV_NONE = 0,
+    OXI_EV_PEER_SILENT = 1,       /* sent, nothing opened for dead_after */
+    OXI_EV_PEER_HEARD = 2,        /* first packet opened on a new session, or after SILENT */
+    OXI_EV_ROAMED = 3,            /* addr: where packets of path go from now on */
+    OXI_EV_PONG = 4,              /* value: token; rtt_ns; addr: how it came */
+    OXI_EV_REKEY_WANTED = 5       /* value: the epoch that is worn */
+} oxi_event_type;
+
+typedef struct oxi_event {
+    uint32_t type;
+    uint32_t peer;
+    uint32_t path;
+    uint32_t reserved;
+    uint64_t value;
+    uint64_t rtt_ns;
+    oxi_addr addr;
+} oxi_event;
+
+typedef struct oxi_path_stats {
+    oxi_addr addr;
+    uint64_t tx_packets;          /* datagrams sealed and handed to the socket or carrier */
+    uint64_t tx_bytes;            /* their UDP payload */
+    uint64_t rx_packets;          /* datagrams opened */
+    uint64_t rx_bytes;
+    uint64_t acked_packets;       /* of ours, reported received by the peer */
+    uint64_t lost_packets;        /* of ours, passed over by acknowledgements (late ones are taken back) */
+    uint64_t late_packets;        /* received below the largest packet number */
+    uint64_t ce_packets;          /* received with ECN-CE */
+    uint64_t rtt_ns;              /* smoothed (RFC 9002 section 5.3); 0: not known */
+    uint64_t rtt_var_ns;
+    uint64_t rtt_min_ns;
+    uint64_t rtt_latest_ns;
+    uint64_t acks_sent;
+    uint64_t acks_received;
+} oxi_path_stats;
+
+typedef struct oxi_peer_stats {
+    uint64_t tx_packets;          /* inner packets sent to this peer */
+    uint64_t tx_bytes;            /* inner bytes */
+    uint64_t rx_packets;          /* inner packets delivered from this peer */
+    uint64_t rx_bytes;
+    uint64_t last_rx_ns;          /* when anything of this peer was last opened; 0: never */
+    uint64_t last_tx_ns;
+    uint32_t is_silent;
+    uint32_t epoch;               /* of the send key */
+    uint64_t epoch_packets;       /* sealed under it */
+    oxi_path_stats paths[4];
+} oxi_peer_stats;
+
+typedef struct oxi_stats {
+    uint64_t heartbeats;          /* turns of the io loop */
+    uint64_t inner_in_packets;    /* taken from the TUN:   = outer_out of inner packets + drops[OUT] + held */
+    uint64_t inner_in_bytes;
+    uint64_t inner_sent_packets;  /* of those, sent inside a datagram */
+    uint64_t inner_held_packets;  /* of those, in the plane now (gauge) */
+    uint64_t outer_in_datagrams;  /* taken from UDP and carrier: = control_in + opened + drops[IN_DATAGRAM] */
+    uint64_t outer_in_bytes;
+    uint64_t control_in_datagrams;
+    uint64_t opened_datagrams;
+    uint64_t found_packets;       /* inner packets and broken frames in opened datagrams: = inner_out + drops[IN_PACKET] + held */
+    uint64_t inner_out_packets;   /* written to the TUN */
+    uint64_t inner_out_bytes;
+    uint64_t deliver_held_packets;/* opened, not yet written (gauge) */
+    uint64_t outer_out_datagrams; /* handed to UDP or carrier, control frames included */
+    uint64_t outer_out_bytes;
+    uint64_t own_out_datagrams;   /* of those, holding no inner packet (ACK, PING, PONG, keepalive) */
+    uint64_t own_dropped_datagrams; /* own datagrams that could not be sent */
+    uint64_t lost_events;         /* reports to Python that found the ring full */
+    uint64_t pool_free_pkts;      /* gauge */
+    uint64_t memory_bytes;        /* all memory of the data plane, allocated at start */
+    uint64_t kernel_receive_drops; /* SO_RXQ_OVFL */
+    uint64_t drops[3][48];        /* [OXI_DIR_*][reason] */
+} oxi_stats;
+
+typedef struct oxi_io_conf {
+    int      tun_fd;              /* IFF_TUN | IFF_NO_PI, non-blocking; stays the caller's */
+    int      notify_fd;           /* eventfd written when control, events or carrier packets wait */
+    uint32_t sock_count;          /* 1..OXI_SOCKETS_MAX */
+    int      sock_fds[8];         /* UDP, bound, non-blocking; stay the caller's */
+} oxi_io_conf;
+
+uint32_t oxi_abi(void);
+const char *oxi_drop_name(uint32_t reason);   /* "replayed", ...; NULL past the last */
+const char *oxi_drop_help(uint32_t reason);
+const char *oxi_stage_name(uint32_t dir, uint32_t i); /* stages in order (OXI_DIR_OUT, OXI_DIR_IN_PACKET); NULL past the last */
+uint32_t oxi_suite_best(void);                /* by what this CPU does fast */
+uint64_t oxi_clock_ns(void);                  /* CLOCK_MONOTONIC, the clock of the io thread */
+
+oxi_dp *oxi_dp_new(const oxi_conf *conf);     /* NULL: bad conf or no memory */
+void oxi_dp_free(oxi_dp *dp);                 /* stops the io thread first */
+
+/* [owner] peers, routes, paths */
+int oxi_peer_add(oxi_dp *dp, uint64_t keepalive_ns, uint64_t dead_after_ns, uint32_t is_initiator, uint32_t *peer_out);
+int oxi_peer_timers(oxi_dp *dp, uint32_t peer, uint64_t keepalive_ns, uint64_t dead_after_ns); /* keepalive 0: off */
+int oxi_peer_remove(oxi_dp *dp, uint32_t peer);
+int oxi_routes_set(oxi_dp *dp, const oxi_prefix *prefixes, uint32_t count); /* replaces all; later duplicates refused */
+int oxi_path_set(oxi_dp *dp, uint32_t peer, uint32_t path, const oxi_addr *addr, uint32_t payload_max);
+
+/* [owner] keys.  A new session of a peer replaces the one before, which still opens packets for 10 s. */
+int oxi_index_pick(oxi_dp *dp, uint32_t random24, uint32_t *index_out);  /* [any] a usable rx_index near random24 */
+int oxi_session_install(oxi_dp *dp, uint64_t now_ns, uint32_t peer, const oxi_session *session);
+int oxi_session_send(oxi_dp *dp, uint64_t now_ns, uint32_t peer);        /* the receive-only session may send now */
+int oxi_session_drop(oxi_dp *dp, uint32_t peer);                         /* forget all keys of this peer */
+/* Epochs are those of the session that sends. */
+int oxi_epoch_install(oxi_dp *dp, uint64_t now_ns, uint32_t peer, uint32_t epoch, const uint8_t *rx_key, const uint8_t *tx_key);
+int oxi_epoch_send(oxi_dp *dp, uint64_t now_ns, uint32_t peer, uint32_t epoch);
+
+/* [owner] one PING on a path: to its own address (addr NULL) or to another one; answered by OXI_EV_PONG. */
+int oxi_ping(oxi_dp *dp, uint64_t now_ns, uint32_t peer, uint32_t path, const oxi_addr *addr, uint64_t token, uint32_t flags, uint32_t pad_bytes);
+
+/* [any] what waits for Python.  Return how many were written.  Datagram i lies at buf + i * stride. */
+int oxi_control_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *from, uint32_t max);
+int oxi_event_pop(oxi_dp *dp, oxi_event *events, uint32_t max);
+int oxi_carrier_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, uint32_t *peer, uint32_t max);
+/* [owner] data packets that came in QUIC DATAGRAMs of this peer; a longer one than OXI_CONTROL_MAX is a counted drop. */
+int oxi_carrier_push(oxi_dp *dp, uint64_t now_ns, uint32_t peer, const uint8_t *buf, uint32_t stride, const uint32_t *len, uint32_t count);
+
+/* [any] counters: single-writer words read without a lock */
+int oxi_stats_read(oxi_dp *dp, oxi_stats *out);
+int oxi_peer_stats_read(oxi_dp *dp, uint32_t peer, oxi_peer_stats *out);
+
+/* Without the io thread: the simulator and tests are the shell.  E_BUSY while the thread runs.
+ * Packets lie at buf + i * stride.  push takes all count (<= OXI_BATCH_MAX): each is sent, delivered or counted. */
+int oxi_inner_push(oxi_dp *dp, uint64_t now_ns, const uint8_t *buf, uint32_t stride, const uint32_t *len, uint32_t count);
+int oxi_inner_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, uint32_t *peer, uint32_t max);
+int oxi_outer_push(oxi_dp *dp, uint64_t now_ns, const uint8_t *buf, uint32_t stride, const uint32_t *len, const oxi_addr *from, uint32_t count);
+int oxi_outer_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *to, uint32_t max);
+uint64_t oxi_tick(oxi_dp *dp, uint64_t now_ns);   /* due timers; returns when to call again (UINT64_MAX: never) */
+
+/* The io thread. */
+int oxi_io_start(oxi_dp *dp, const oxi_io_conf *conf, int *errno_out);
+int oxi_io_stop(oxi_dp *dp);                      /* drains, joins; idempotent */
+/* cffi: end */
+#endif

@@ -1,0 +1,166 @@
+/* loop.c - the thread that owns the plane: wait, read, run the core, write, and do what Python asks.
+ *
+ * It never waits for Python. A call from there lies in `call` with wake_fd written; the thread runs
+ * it between two batches and posts `done`. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "io.h"
+
+/* The loop turns at least this often, so that the watchdog sees it live. */
+#define HEARTBEAT_NS NS_PER_S
+
+enum { FD_WAKE = 0, FD_TUN = 1, FD_SOCKS = 2, FDS_MAX = FD_SOCKS + OXI_SOCKETS_MAX };
+
+static void eventfd_signal(int fd)
+{
+    uint64_t one = 1;
+    ssize_t n = write(fd, &one, sizeof one);
+    (void)n; /* EAGAIN: the counter is full, so the reader is woken anyway */
+}
+
+static void calls_run(io *o)
+{
+    uint64_t count;
+    ssize_t n = read(o->wake_fd, &count, sizeof count);
+    (void)n;
+    void (*run)(void *) = __atomic_load_n(&o->call.run, __ATOMIC_ACQUIRE);
+    if (!run)
+        return;
+    run(o->call.arg);
+    __atomic_store_n(&o->call.run, NULL, __ATOMIC_RELEASE);
+    sem_post(&o->done);
+}
+
+void io_run(io *o, void (*f)(void *), void *arg)
+{
+    pthread_mutex_lock(&o->callers);
+    o->call.arg = arg;
+    __atomic_store_n(&o->call.run, f, __ATOMIC_RELEASE);
+    eventfd_signal(o->wake_fd);
+    while (sem_wait(&o->done) != 0)
+        OXI_ASSERT(errno == EINTR);
+    pthread_mutex_unlock(&o->callers);
+}
+
+/* Packets stay in the outbox while a socket is full, so nothing more is taken from the TUN then. */
+static uint32_t fds_fill(io *o, struct pollfd *fds, uint64_t now_ns)
+{
+    fds[FD_WAKE] = (struct pollfd){ .fd = o->wake_fd, .events = POLLIN };
+    bool reads_tun = o->core->outbox.count == 0 && now_ns >= o->tun_retry_ns;
+    fds[FD_TUN] = (struct pollfd){ .fd = reads_tun ? o->conf.tun_fd : -1, .events = POLLIN };
+    for (uint32_t i = 0; i < o->conf.sock_count; i++) {
+        short events = (short)(POLLIN | ((o->blocked_socks >> i) & 1 ? POLLOUT : 0));
+        fds[FD_SOCKS + i] = (struct pollfd){ .fd = o->conf.sock_fds[i], .events = events };
+    }
+    return FD_SOCKS + o->conf.sock_count;
+}
+
+static void wait_for_work(io *o, struct pollfd *fds, uint32_t count, uint64_t now_ns)
+{
+    uint64_t until = min_u64(o->core->wake_ns, now_ns + HEARTBEAT_NS);
+    if (o->tun_retry_ns > now_ns)
+        until = min_u64(until, o->tun_retry_ns);
+    uint64_t left = until > now_ns ? until - now_ns : 0;
+    struct timespec t = { .tv_sec = (time_t)(left / NS_PER_S), .tv_nsec = (long)(left % NS_PER_S) };
+    if (ppoll(fds, count, &t, NULL) < 0)
+        for (uint32_t i = 0; i < count; i++)
+            fds[i].revents = 0;
+}
+
+static void turn(io *o)
+{
+    struct pollfd fds[FDS_MAX];
+    uint64_t now_ns = io_clock_ns();
+    uint32_t count = fds_fill(o, fds, now_ns);
+    wait_for_work(o, fds, count, now_ns);
+    now_ns = io_clock_ns();
+    COUNT_ADD(o->core->stats.heartbeats, 1);
+    if (fds[FD_WAKE].revents)
+        calls_run(o);
+    o->blocked_socks = 0;
+    udp_flush(o); /* what a call or an earlier turn left */
+    tun_write(o);
+    for (uint32_t i = 0; i < o->conf.sock_count; i++)
+        if (fds[FD_SOCKS + i].revents & (POLLIN | POLLERR)) {
+            udp_read(o, i, now_ns);
+            tun_write(o);
+        }
+    if (fds[FD_TUN].revents)
+        tun_read(o, now_ns);
+    dp_tick(o->core, now_ns);
+    udp_flush(o);
+    if (o->core->wants_notify) {
+        o->core->wants_notify = false;
+        eventfd_signal(o->conf.notify_fd);
+    }
+}
+
+static void *thread_main(void *arg)
+{
+    io *o = arg;
+    pthread_setname_np(pthread_self(), "oxi-plane");
+    while (!__atomic_load_n(&o->stop, __ATOMIC_ACQUIRE))
+        turn(o);
+    return NULL;
+}
+
+/* Signals belong to Python's main thread. */
+static int thread_start(io *o)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(&o->thread, NULL, thread_main, o);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return err;
+}
+
+int io_start(dp *d, const oxi_io_conf *conf, io **out, int *errno_out)
+{
+    io *o = calloc(1, sizeof *o);
+    if (!o)
+        return OXI_E_NOMEM;
+    o->core = d;
+    o->conf = *conf;
+    o->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    *errno_out = o->wake_fd < 0 ? errno : 0;
+    if (o->wake_fd < 0) {
+        free(o);
+        return OXI_E_SYS;
+    }
+    pthread_mutex_init(&o->callers, NULL);
+    sem_init(&o->done, 0, 0);
+    COUNT_ADD(d->stats.memory_bytes, sizeof *o);
+    *errno_out = thread_start(o);
+    if (*errno_out) {
+        close(o->wake_fd);
+        free(o);
+        return OXI_E_SYS;
+    }
+    *out = o;
+    return OXI_OK;
+}
+
+void io_stop(io *o)
+{
+    __atomic_store_n(&o->stop, true, __ATOMIC_RELEASE);
+    eventfd_signal(o->wake_fd);
+    pthread_join(o->thread, NULL);
+    dp *d = o->core;
+    pkt *p;
+    while ((p = fifo_take(&d->outbox)))
+        drop_out(d, p, DROP_STOPPED);
+    for (uint32_t i = 0; i < OXI_BATCH_MAX; i++)
+        if (o->rx_pkts[i])
+            pool_give(&d->pool, o->rx_pkts[i]);
+    COUNT_ADD(d->stats.memory_bytes, -(uint64_t)sizeof *o);
+    close(o->wake_fd);
+    sem_destroy(&o->done);
+    pthread_mutex_destroy(&o->callers);
+    free(o);
+}

@@ -1,0 +1,157 @@
+"""What the control plane needs of the packet path: the narrow door, as a Protocol.
+
+`oxidized.ffi.dataplane.DataPlane` implements it over the C core; tests may bring a fake. Nothing
+here does anything: types only, so that core/ never imports the foreign-function interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv4Network, IPv6Network
+from typing import Protocol
+
+Network = IPv4Network | IPv6Network
+
+
+class Suite(IntEnum):
+    """AEAD of a session, as numbered on the wire (PROTOCOL.md section 2)."""
+
+    AES_256_GCM = 1
+    CHACHA20_POLY1305 = 2
+
+
+class EventType(IntEnum):
+    """What the packet path reports; the values are those of `oxi_event_type` in oxi.h."""
+
+    PEER_SILENT = 1
+    PEER_HEARD = 2
+    ROAMED = 3
+    PONG = 4
+    REKEY_WANTED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a datagram comes from or goes to.
+
+    `ip` is the textual address, or "" with `is_carrier` for the peer's QUIC connection. `sock` is
+    the index of our UDP socket. `local` is our own address it was sent to ("": any).
+    """
+
+    ip: str
+    port: int
+    sock: int = 0
+    local: str = ""
+    scope_id: int = 0
+    is_carrier: bool = False
+
+    def __str__(self) -> str:
+        if self.is_carrier:
+            return "quic"
+        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+
+
+CARRIER = Address(ip="", port=0, is_carrier=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKeys:
+    """Keys of epoch 0 of a new session; indices are 24 bits, keys 32 bytes."""
+
+    rx_index: int
+    tx_index: int
+    suite: Suite
+    rx_key: bytes
+    tx_key: bytes
+    may_send: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneEvent:
+    """One report of the packet path. `value`: token of a PONG, worn epoch of REKEY_WANTED."""
+
+    type: EventType
+    peer: int
+    path: int
+    value: int
+    rtt_ns: int
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class PathCounters:
+    """One path of one peer; packets are datagrams, bytes are UDP payload, times nanoseconds (0: not known)."""
+
+    address: Address | None
+    tx_packets: int
+    tx_bytes: int
+    rx_packets: int
+    rx_bytes: int
+    acked_packets: int
+    lost_packets: int
+    late_packets: int
+    ce_packets: int
+    rtt_ns: int
+    rtt_var_ns: int
+    rtt_min_ns: int
+    rtt_latest_ns: int
+    acks_sent: int
+    acks_received: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCounters:
+    """One peer: inner packets and bytes; `last_rx_ns` 0 = never; `paths` has OXI_PATHS_MAX entries."""
+
+    tx_packets: int
+    tx_bytes: int
+    rx_packets: int
+    rx_bytes: int
+    last_rx_ns: int
+    last_tx_ns: int
+    is_silent: bool
+    epoch: int
+    epoch_packets: int
+    paths: tuple[PathCounters, ...]
+
+
+class Plane(Protocol):
+    """The packet path as the control plane sees it. `peer` is the handle from `peer_add`."""
+
+    def peer_add(self, *, keepalive_ns: int, dead_after_ns: int, is_initiator: bool) -> int: ...
+    def peer_timers(self, peer: int, *, keepalive_ns: int, dead_after_ns: int) -> None: ...
+    def peer_remove(self, peer: int) -> None: ...
+    def routes_set(self, routes: Sequence[tuple[Network, int]]) -> None: ...
+    def path_set(self, peer: int, path: int, address: Address | None, payload_max: int) -> None:
+        """Send packets of `path` to `address` (None: nowhere). `payload_max`: largest UDP payload, bytes."""
+
+    def index_pick(self, random24: int) -> int:
+        """A receiver index that is free, near a random 24-bit number."""
+
+    def session_install(self, now_ns: int, peer: int, keys: SessionKeys) -> None: ...
+    def session_send(self, now_ns: int, peer: int) -> None: ...
+    def session_drop(self, peer: int) -> None: ...
+    def epoch_install(self, now_ns: int, peer: int, epoch: int, rx_key: bytes, tx_key: bytes) -> None: ...
+    def epoch_send(self, now_ns: int, peer: int, epoch: int) -> None: ...
+    def ping(
+        self,
+        now_ns: int,
+        peer: int,
+        path: int,
+        *,
+        token: int,
+        address: Address | None = None,
+        is_probe: bool = False,
+        pad_bytes: int = 0,
+    ) -> bool:
+        """Send one PING; False when there is no session or no address."""
+
+    def poll_events(self) -> list[PlaneEvent]: ...
+    def poll_carrier(self) -> list[tuple[int, bytes]]:
+        """Data packets that must go out inside the QUIC connection of (peer)."""
+
+    def carrier_push(self, now_ns: int, peer: int, datagrams: Sequence[bytes]) -> None: ...
+    def peer_counters(self, peer: int) -> PeerCounters: ...
+    def suite_best(self) -> Suite: ...

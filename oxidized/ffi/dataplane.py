@@ -1,0 +1,370 @@
+"""The packet path, seen from Python: the only module that touches the compiled extension.
+
+Buffers are made once and filled by C in batches; a negative return becomes an exception in one
+place (`_check`). With the io thread started no packet of a user passes through here: only QUIC
+datagrams, events and, in carrier mode, data packets that travel inside QUIC.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any, Final
+
+from oxidized.core.plane import (
+    CARRIER,
+    Address,
+    EventType,
+    Network,
+    PathCounters,
+    PeerCounters,
+    PlaneEvent,
+    SessionKeys,
+    Suite,
+)
+from oxidized.errors import NativeError
+from oxidized.ffi._oxi import ffi, lib
+
+BATCH_MAX: Final = int(lib.OXI_BATCH_MAX)
+OVERHEAD_BYTES: Final = int(lib.OXI_OVERHEAD_BYTES)
+MTU_MAX: Final = int(lib.OXI_MTU_MAX)
+_STRIDE: Final = int(lib.OXI_DATAGRAM_MAX)
+_CONTROL_STRIDE: Final = int(lib.OXI_CONTROL_MAX)
+_DIRECTIONS: Final = ("transmit", "receive_datagram", "receive")
+_ERRORS: Final = {
+    lib.OXI_E_ARG: "bad argument",
+    lib.OXI_E_NOMEM: "out of memory",
+    lib.OXI_E_FULL: "no free slot",
+    lib.OXI_E_ABSENT: "no such peer, path or session",
+    lib.OXI_E_BUSY: "not in this state of the io thread",
+    lib.OXI_E_SYS: "system call failed",
+    lib.OXI_E_CRYPTO: "the crypto library refused the key, or the index is taken",
+}
+
+
+def _check(result: int, what: str) -> int:
+    """Returns `result`, or raises NativeError when C said no."""
+    if result < 0:
+        raise NativeError(f"{what}: {_ERRORS.get(result, result)}", code=result)
+    return result
+
+
+def _names(lookup: Any) -> tuple[str, ...]:
+    names = []
+    while (name := lookup(len(names))) != ffi.NULL:
+        names.append(ffi.string(name).decode())
+    return tuple(names)
+
+
+DROP_REASONS: Final = _names(lib.oxi_drop_name)
+DROP_HELP: Final = dict(zip(DROP_REASONS, _names(lib.oxi_drop_help), strict=True))
+STAGES_OUT: Final = _names(lambda i: lib.oxi_stage_name(lib.OXI_DIR_OUT, i))
+STAGES_IN: Final = _names(lambda i: lib.oxi_stage_name(lib.OXI_DIR_IN_PACKET, i))
+
+
+def _address_write(native: Any, address: Address) -> Any:
+    """Fills the `oxi_addr` that `native` points to; returns it."""
+    ffi.memmove(native, b"\0" * ffi.sizeof("oxi_addr"), ffi.sizeof("oxi_addr"))
+    if address.is_carrier:
+        native.family = lib.OXI_AF_CARRIER
+        return native
+    ip = ip_address(address.ip)
+    native.family = lib.OXI_AF_INET if ip.version == 4 else lib.OXI_AF_INET6
+    ffi.memmove(native.ip, ip.packed, len(ip.packed))
+    if address.local:
+        local = ip_address(address.local).packed
+        ffi.memmove(native.local, local, len(local))
+    native.port = address.port
+    native.sock = address.sock
+    native.scope_id = address.scope_id
+    return native
+
+
+def _address_read(native: Any) -> Address | None:
+    if native.family == lib.OXI_AF_NONE:
+        return None
+    if native.family == lib.OXI_AF_CARRIER:
+        return CARRIER
+    width = 4 if native.family == lib.OXI_AF_INET else 16
+    local = bytes(ffi.buffer(native.local, width))
+    return Address(
+        ip=str(ip_address(bytes(ffi.buffer(native.ip, width)))),
+        port=native.port,
+        sock=native.sock,
+        local=str(ip_address(local)) if any(local) else "",
+        scope_id=native.scope_id,
+    )
+
+
+def _path_counters(native: Any) -> PathCounters:
+    names = PathCounters.__dataclass_fields__
+    values = {name: int(getattr(native, name)) for name in names if name != "address"}
+    return PathCounters(address=_address_read(native.addr), **values)
+
+
+class DataPlane:
+    """Owner of one C data plane. Implements `core.plane.Plane`.
+
+    In: peer_*, routes_set, path_set, session_*, epoch_*, ping, carrier_push.
+    Out: poll_control, poll_events, poll_carrier, stats, peer_counters.
+    Shell: start/stop run the io thread; without it inner_*/outer_*/tick feed the core (simulator, tests).
+    """
+
+    def __init__(
+        self,
+        *,
+        peers_max: int = 8,
+        routes_max: int = 1024,
+        pool_pkts: int = 512,
+        mtu_bytes: int = 1420,
+        rekey_packets: int = 1 << 26,
+        key_packets_max: int = 1 << 28,
+        key_age_ns_max: int = 600 * 10**9,
+    ) -> None:
+        conf = ffi.new("oxi_conf *")
+        conf.peers_max = peers_max
+        conf.routes_max = routes_max
+        conf.pool_pkts = pool_pkts
+        conf.mtu_bytes = mtu_bytes
+        conf.rekey_packets = rekey_packets
+        conf.key_packets_max = key_packets_max
+        conf.key_age_ns_max = key_age_ns_max
+        self._dp = lib.oxi_dp_new(conf)
+        if self._dp == ffi.NULL:
+            raise NativeError("oxi_dp_new: bad configuration or out of memory", code=int(lib.OXI_E_NOMEM))
+        self.notify_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._buf = ffi.new("uint8_t[]", BATCH_MAX * _STRIDE)
+        self._len = ffi.new("uint32_t[]", BATCH_MAX)
+        self._peer = ffi.new("uint32_t[]", BATCH_MAX)
+        self._addr = ffi.new("oxi_addr[]", BATCH_MAX)
+        self._events = ffi.new("oxi_event[]", BATCH_MAX)
+        self._one_addr = ffi.new("oxi_addr *")
+        self._peer_stats = ffi.new("oxi_peer_stats *")
+        self._stats = ffi.new("oxi_stats *")
+        self._out = ffi.new("uint32_t *")
+
+    def close(self) -> None:
+        """Stops the io thread and frees everything; idempotent."""
+        if self._dp != ffi.NULL:
+            lib.oxi_dp_free(self._dp)
+            self._dp = ffi.NULL
+            os.close(self.notify_fd)
+
+    # ---- peers, routes, paths ----
+
+    def peer_add(self, *, keepalive_ns: int, dead_after_ns: int, is_initiator: bool) -> int:
+        _check(lib.oxi_peer_add(self._dp, keepalive_ns, dead_after_ns, is_initiator, self._out), "peer_add")
+        return int(self._out[0])
+
+    def peer_timers(self, peer: int, *, keepalive_ns: int, dead_after_ns: int) -> None:
+        _check(lib.oxi_peer_timers(self._dp, peer, keepalive_ns, dead_after_ns), "peer_timers")
+
+    def peer_remove(self, peer: int) -> None:
+        _check(lib.oxi_peer_remove(self._dp, peer), "peer_remove")
+
+    def routes_set(self, routes: Sequence[tuple[Network, int]]) -> None:
+        prefixes = ffi.new("oxi_prefix[]", max(len(routes), 1))
+        for native, (network, peer) in zip(prefixes, routes, strict=False):
+            packed = network.network_address.packed
+            ffi.memmove(native.ip, packed, len(packed))
+            native.family = lib.OXI_AF_INET if network.version == 4 else lib.OXI_AF_INET6
+            native.bits = network.prefixlen
+            native.peer = peer
+        _check(lib.oxi_routes_set(self._dp, prefixes, len(routes)), "routes_set")
+
+    def path_set(self, peer: int, path: int, address: Address | None, payload_max: int) -> None:
+        native = ffi.NULL if address is None else _address_write(self._one_addr, address)
+        _check(lib.oxi_path_set(self._dp, peer, path, native, payload_max), "path_set")
+
+    # ---- keys ----
+
+    def index_pick(self, random24: int) -> int:
+        _check(lib.oxi_index_pick(self._dp, random24 & 0xFFFFFF, self._out), "index_pick")
+        return int(self._out[0])
+
+    def session_install(self, now_ns: int, peer: int, keys: SessionKeys) -> None:
+        assert len(keys.rx_key) == len(keys.tx_key) == lib.OXI_KEY_BYTES
+        native = ffi.new("oxi_session *")
+        native.rx_index = keys.rx_index
+        native.tx_index = keys.tx_index
+        native.suite = keys.suite
+        native.may_send = keys.may_send
+        ffi.memmove(native.rx_key, keys.rx_key, lib.OXI_KEY_BYTES)
+        ffi.memmove(native.tx_key, keys.tx_key, lib.OXI_KEY_BYTES)
+        result = lib.oxi_session_install(self._dp, now_ns, peer, native)
+        ffi.memmove(native, b"\0" * ffi.sizeof("oxi_session"), ffi.sizeof("oxi_session"))
+        _check(result, "session_install")
+
+    def session_send(self, now_ns: int, peer: int) -> None:
+        _check(lib.oxi_session_send(self._dp, now_ns, peer), "session_send")
+
+    def session_drop(self, peer: int) -> None:
+        _check(lib.oxi_session_drop(self._dp, peer), "session_drop")
+
+    def epoch_install(self, now_ns: int, peer: int, epoch: int, rx_key: bytes, tx_key: bytes) -> None:
+        assert len(rx_key) == len(tx_key) == lib.OXI_KEY_BYTES
+        _check(lib.oxi_epoch_install(self._dp, now_ns, peer, epoch, rx_key, tx_key), "epoch_install")
+
+    def epoch_send(self, now_ns: int, peer: int, epoch: int) -> None:
+        _check(lib.oxi_epoch_send(self._dp, now_ns, peer, epoch), "epoch_send")
+
+    def suite_best(self) -> Suite:
+        return Suite(lib.oxi_suite_best())
+
+    # ---- pings, events, control and carrier datagrams ----
+
+    def ping(
+        self,
+        now_ns: int,
+        peer: int,
+        path: int,
+        *,
+        token: int,
+        address: Address | None = None,
+        is_probe: bool = False,
+        pad_bytes: int = 0,
+    ) -> bool:
+        native = ffi.NULL if address is None else _address_write(self._one_addr, address)
+        flags = lib.OXI_PING_PROBE if is_probe else 0
+        result = lib.oxi_ping(self._dp, now_ns, peer, path, native, token, flags, pad_bytes)
+        if result == lib.OXI_E_ABSENT:
+            return False
+        _check(result, "ping")
+        return True
+
+    def poll_events(self) -> list[PlaneEvent]:
+        events = []
+        while (count := _check(lib.oxi_event_pop(self._dp, self._events, BATCH_MAX), "event_pop")) > 0:
+            for i in range(count):
+                ev = self._events[i]
+                address = _address_read(ev.addr) or CARRIER
+                events.append(
+                    PlaneEvent(EventType(ev.type), ev.peer, ev.path, ev.value, ev.rtt_ns, address)
+                )
+        return events
+
+    def poll_control(self) -> list[tuple[bytes, Address]]:
+        """QUIC datagrams that came in on the UDP sockets, at most one batch."""
+        count = _check(
+            lib.oxi_control_pop(self._dp, self._buf, _CONTROL_STRIDE, self._len, self._addr, BATCH_MAX),
+            "control_pop",
+        )
+        found = []
+        for i, data in enumerate(self._datagrams(count, _CONTROL_STRIDE)):
+            address = _address_read(self._addr[i])
+            assert address is not None
+            found.append((data, address))
+        return found
+
+    def poll_carrier(self) -> list[tuple[int, bytes]]:
+        count = _check(
+            lib.oxi_carrier_pop(self._dp, self._buf, _CONTROL_STRIDE, self._len, self._peer, BATCH_MAX),
+            "carrier_pop",
+        )
+        return [(int(self._peer[i]), d) for i, d in enumerate(self._datagrams(count, _CONTROL_STRIDE))]
+
+    def carrier_push(self, now_ns: int, peer: int, datagrams: Sequence[bytes]) -> None:
+        for start in range(0, len(datagrams), BATCH_MAX):
+            count = self._fill(datagrams[start : start + BATCH_MAX])
+            result = lib.oxi_carrier_push(self._dp, now_ns, peer, self._buf, _STRIDE, self._len, count)
+            _check(result, "carrier_push")
+
+    def _datagrams(self, count: int, stride: int) -> list[bytes]:
+        return [bytes(ffi.buffer(self._buf + i * stride, self._len[i])) for i in range(count)]
+
+    def _fill(self, packets: Sequence[bytes]) -> int:
+        assert len(packets) <= BATCH_MAX
+        for i, data in enumerate(packets):
+            assert len(data) <= _STRIDE
+            ffi.memmove(self._buf + i * _STRIDE, data, len(data))
+            self._len[i] = len(data)
+        return len(packets)
+
+    # ---- counters ----
+
+    def stats(self) -> dict[str, Any]:
+        """Every scalar of `oxi_stats` by its name, and "drops": direction -> reason -> packets."""
+        _check(lib.oxi_stats_read(self._dp, self._stats), "stats_read")
+        native = self._stats
+        fields = [name for name, _ in ffi.typeof("oxi_stats").fields if name != "drops"]
+        found: dict[str, Any] = {name: int(getattr(native, name)) for name in fields}
+        found["drops"] = {
+            direction: {reason: int(native.drops[d][r]) for r, reason in enumerate(DROP_REASONS)}
+            for d, direction in enumerate(_DIRECTIONS)
+        }
+        return found
+
+    def peer_counters(self, peer: int) -> PeerCounters:
+        native = self._peer_stats
+        _check(lib.oxi_peer_stats_read(self._dp, peer, native), "peer_stats_read")
+        return PeerCounters(
+            tx_packets=native.tx_packets,
+            tx_bytes=native.tx_bytes,
+            rx_packets=native.rx_packets,
+            rx_bytes=native.rx_bytes,
+            last_rx_ns=native.last_rx_ns,
+            last_tx_ns=native.last_tx_ns,
+            is_silent=bool(native.is_silent),
+            epoch=native.epoch,
+            epoch_packets=native.epoch_packets,
+            paths=tuple(_path_counters(native.paths[i]) for i in range(lib.OXI_PATHS_MAX)),
+        )
+
+    # ---- the io thread ----
+
+    def start(self, tun_fd: int, sock_fds: Sequence[int]) -> None:
+        """Starts the C thread over these descriptors; they stay the caller's to close, after `stop`."""
+        conf = ffi.new("oxi_io_conf *")
+        conf.tun_fd = tun_fd
+        conf.notify_fd = self.notify_fd
+        conf.sock_count = len(sock_fds)
+        for i, fd in enumerate(sock_fds):
+            conf.sock_fds[i] = fd
+        errno_out = ffi.new("int *")
+        result = lib.oxi_io_start(self._dp, conf, errno_out)
+        if result == lib.OXI_E_SYS:
+            raise OSError(errno_out[0], os.strerror(errno_out[0]))
+        _check(result, "io_start")
+
+    def stop(self) -> None:
+        """Stops the C thread; packets it still holds are counted as `stopped`. Idempotent."""
+        if self._dp != ffi.NULL:
+            _check(lib.oxi_io_stop(self._dp), "io_stop")
+
+    # ---- without the io thread: the caller is the shell ----
+
+    def inner_push(self, now_ns: int, packets: Sequence[bytes]) -> None:
+        count = self._fill(packets)
+        _check(lib.oxi_inner_push(self._dp, now_ns, self._buf, _STRIDE, self._len, count), "inner_push")
+
+    def inner_pop(self) -> list[tuple[int, bytes]]:
+        """Delivered inner packets, (peer, packet), at most one batch."""
+        count = _check(
+            lib.oxi_inner_pop(self._dp, self._buf, _STRIDE, self._len, self._peer, BATCH_MAX), "inner_pop"
+        )
+        return [(int(self._peer[i]), data) for i, data in enumerate(self._datagrams(count, _STRIDE))]
+
+    def outer_push(self, now_ns: int, datagrams: Sequence[tuple[bytes, Address]]) -> None:
+        count = self._fill([data for data, _ in datagrams])
+        for i, (_, source) in enumerate(datagrams):
+            _address_write(self._addr + i, source)
+        result = lib.oxi_outer_push(self._dp, now_ns, self._buf, _STRIDE, self._len, self._addr, count)
+        _check(result, "outer_push")
+
+    def outer_pop(self) -> list[tuple[bytes, Address]]:
+        """Datagrams to send, with their target, at most one batch."""
+        count = _check(
+            lib.oxi_outer_pop(self._dp, self._buf, _STRIDE, self._len, self._addr, BATCH_MAX), "outer_pop"
+        )
+        found = []
+        for i, data in enumerate(self._datagrams(count, _STRIDE)):
+            address = _address_read(self._addr[i])
+            assert address is not None
+            found.append((data, address))
+        return found
+
+    def tick(self, now_ns: int) -> int | None:
+        """Runs due timers; returns when to call again, None for never."""
+        at_ns = int(lib.oxi_tick(self._dp, now_ns))
+        return None if at_ns == 2**64 - 1 else at_ns
