@@ -1,0 +1,63 @@
+"""What the operator asked of the tunnel, checked, in the units the core works in.
+
+`oxidized.config` builds these from the configuration file; it has checked every range. Times are
+nanoseconds, sizes bytes. Nothing here reads a file or knows of TOML.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from oxidized.core.plane import Network
+
+TransportPolicy = Literal["auto", "udp", "quic"]
+RetryPolicy = Literal["never", "under-load", "always"]
+SuitePolicy = Literal["auto", "aes-256-gcm", "chacha20-poly1305"]
+
+STATIC_KEY_BYTES = 32  # Ed25519 seed and Ed25519 public key (RFC 8032)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSettings:
+    """One peer. `endpoints` ("host:port", in order of preference): we dial it; empty: it calls us.
+
+    `keepalive_ns` 0 = off.
+    """
+
+    name: str
+    public_key: bytes
+    endpoints: tuple[str, ...]
+    allowed_ips: tuple[Network, ...]
+    keepalive_ns: int
+    dead_after_ns: int
+    resolve_ns: int
+    transport: TransportPolicy
+    enable: bool = True
+
+    def __post_init__(self) -> None:
+        assert len(self.public_key) == STATIC_KEY_BYTES
+        assert self.keepalive_ns >= 0 and self.dead_after_ns > 0 and self.resolve_ns > 0
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TunnelSettings:
+    """The whole tunnel. `accept`: take calls on our port; `retry` and the limit concern only those.
+
+    No repr: it holds the private key.
+    """
+
+    private_key: bytes
+    mtu_bytes: int
+    suite: SuitePolicy
+    rekey_after_ns: int
+    rekey_packets: int
+    accept: bool
+    retry: RetryPolicy
+    max_handshakes_per_second: int
+    peers: tuple[PeerSettings, ...]
+
+    def __post_init__(self) -> None:
+        assert len(self.private_key) == STATIC_KEY_BYTES
+        assert self.rekey_after_ns > 0 and self.rekey_packets > 0
+        assert self.max_handshakes_per_second >= 1
