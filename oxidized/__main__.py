@@ -1,0 +1,7 @@
+"""`python -m oxidized`."""
+
+import sys
+
+from oxidized.cli import main
+
+sys.exit(main())

@@ -1,0 +1,260 @@
+"""The configuration as frozen dataclasses, one per table: a field is its own manual.
+
+`key(default, help, ...)` gives what the file may say, what it means and whether `oxidized-ctl reload`
+can change it in a running daemon. docs/configuration.md is made from this (`config_docs.py`).
+"""
+
+# ruff: noqa: RUF009  (key() makes a field; it is not a default that is shared)
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from oxidized import config_kinds as kinds
+from oxidized.config_kinds import Interface, Key, Kind, Network
+from oxidized.units import Duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from oxidized.core.settings import TunnelSettings
+
+VERSION = 1
+REQUIRED = ""
+
+
+def key(
+    default: str,
+    help: str,
+    kind: Kind,
+    *,
+    low: Any = None,
+    high: Any = None,
+    limit: str = "",
+    reloadable: bool = True,
+    inheritable: bool = False,
+) -> Any:
+    """A field. `default` as the file would have it (TOML), or in words where it depends; REQUIRED: none.
+
+    `inheritable`: `[defaults.peer]` may set it for all peers.
+    """
+    manual = Key(kind, default, help, low, high, limit, reloadable, inheritable)
+    return dataclasses.field(metadata={"key": manual})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterfaceConfig:
+    """The TUN device: what the applications of this host see of the tunnel."""
+
+    name: str = key(
+        '"oxd-NAME"', "Name of the device. NAME is that of the file.", kinds.INTERFACE_NAME, reloadable=False
+    )
+    address: tuple[Interface, ...] = key(
+        REQUIRED, "Our addresses inside the tunnel, with the length of their prefix.", kinds.ADDRESSES
+    )
+    mtu: int | Literal["auto"] = key(
+        '"auto"',
+        'Largest inner packet in bytes. "auto" is 1420, which fits any path of 1500 bytes.',
+        kinds.WHOLE_OR_AUTO,
+        low=1280,
+        high=9000,
+        limit="largest inner packet",
+    )
+    table: int | Literal["auto", "main", "off"] = key(
+        '"auto"',
+        'Routing table for allowed_ips. "auto": main, but a default route goes to a table of its own '
+        'behind a rule, so that our own datagrams find their way out. "off": no routes are made.',
+        kinds.TABLE,
+        low=1,
+        high=4294967295,
+        reloadable=False,
+    )
+    fwmark: int = key(
+        "0x6f78",
+        "Mark of our own datagrams, and number of the table for default routes. 0: none.",
+        kinds.WHOLE,
+        low=0,
+        high=4294967295,
+        reloadable=False,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityConfig:
+    """Who we are: the private key, which never stands in this file."""
+
+    key: str = key(
+        REQUIRED,
+        "Where the private key is. A credential is a file that systemd hands over (LoadCredential=); a file "
+        "must belong to root or to the user of the daemon and be closed to all others.",
+        kinds.KEY_SOURCE,
+        reloadable=False,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenConfig:
+    """Makes this end a hub, which peers call. Without this table it is an edge, which calls its peers."""
+
+    udp: tuple[str, ...] = key(
+        REQUIRED, "Addresses and ports for packets and handshakes.", kinds.LISTEN, reloadable=False
+    )
+    retry: Literal["never", "under-load", "always"] = key(
+        '"under-load"',
+        "When a caller must first prove its address (QUIC Retry): one round trip more for it, and forged "
+        "addresses cost us nothing.",
+        kinds.choice("never", "under-load", "always"),
+    )
+    max_handshakes_per_second: int = key(
+        "200",
+        "New connections per second; more are refused, so that a flood can not take the processor.",
+        kinds.WHOLE,
+        low=1,
+        high=10000,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CryptoConfig:
+    """Packet encryption. Both ends may differ; the defaults need no change."""
+
+    suite: Literal["auto", "aes-256-gcm", "chacha20-poly1305"] = key(
+        '"auto"',
+        "Cipher we want; auto takes the one this processor does fastest.",
+        kinds.choice("auto", "aes-256-gcm", "chacha20-poly1305"),
+    )
+    rekey_after: Duration = key(
+        '"120s"',
+        "Age at which a session key is replaced, without a gap.",
+        kinds.DURATION,
+        low="1s",
+        high="1h",
+    )
+    rekey_packets: int = key(
+        "67108864",
+        "Packets after which a session key is replaced.",
+        kinds.WHOLE,
+        low=1000,
+        high=1 << 26,
+        limit="2^26",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerConfig:
+    """One peer; the table stands once for each. `[defaults.peer]` sets for all what a peer leaves out."""
+
+    name: str = key(REQUIRED, "The name in status, logs and metrics; unique.", kinds.PEER_NAME)
+    public_key: str = key(
+        REQUIRED, "What `oxidized pubkey` prints for the peer's private key.", kinds.PUBLIC_KEY
+    )
+    endpoint: tuple[str, ...] = key(
+        "none",
+        "Where we call the peer, in order of preference. Needed on an edge, forbidden on a hub.",
+        kinds.ENDPOINTS,
+    )
+    allowed_ips: tuple[Network, ...] = key(
+        REQUIRED,
+        "What lies behind the peer: packets to these go to it, and only from these are taken from it. Of "
+        "several peers the longest prefix wins.",
+        kinds.PREFIXES,
+    )
+    resolve: Duration = key(
+        '"60s"',
+        "How often host names of the endpoints are looked up again (and whenever the peer falls silent).",
+        kinds.DURATION,
+        low="1s",
+        high="1d",
+        inheritable=True,
+    )
+    keepalive: Duration = key(
+        '"20s"',
+        "When idle for so long, send a packet that keeps NATs and firewalls open.",
+        kinds.DURATION_OR_OFF,
+        low="1s",
+        high="1h",
+        inheritable=True,
+    )
+    dead_after: Duration = key(
+        '"5s"',
+        "Sent and nothing heard for so long: the peer is silent, and is called again.",
+        kinds.DURATION,
+        low="1s",
+        high="5min",
+        inheritable=True,
+    )
+    transport: Literal["auto", "udp", "quic"] = key(
+        '"auto"',
+        "udp: packets of our own. quic: inside the QUIC connection, slow, for networks that let nothing else "
+        "through. auto: udp, and quic only while udp is proved blocked.",
+        kinds.choice("auto", "udp", "quic"),
+        inheritable=True,
+    )
+    enable: bool = key("true", "false: as if the peer were not there.", kinds.BOOLEAN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlConfig:
+    """How this daemon is looked at and steered."""
+
+    socket: str = key(
+        '"/run/oxidized/NAME/ctl.sock"',
+        "Socket of oxidized-ctl. Its group may look, root and the daemon's own user may change.",
+        kinds.SOCKET_PATH,
+        reloadable=False,
+    )
+    metrics: str = key(
+        '""', "Where Prometheus may scrape /metrics: a loopback address or a unix socket.", kinds.METRICS
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """What is logged and how. `oxidized-ctl log LEVEL` changes the level for 15 minutes."""
+
+    level: str = key('"info"', 'Level, and per module after commas: "info,driver=debug".', kinds.LOG_LEVEL)
+    format: Literal["auto", "journal", "console", "json"] = key(
+        '"auto"',
+        "auto: fields for journald under systemd, lines on a terminal, else JSON lines.",
+        kinds.choice("auto", "journal", "console", "json"),
+        reloadable=False,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A whole configuration, checked. `name`: the stem of the file; `identity_line`: of `identity.key`."""
+
+    name: str
+    file: str
+    identity_line: int
+    interface: InterfaceConfig
+    identity: IdentityConfig
+    listen: ListenConfig | None
+    crypto: CryptoConfig
+    peers: tuple[PeerConfig, ...]
+    control: ControlConfig
+    log: LogConfig
+
+    def to_settings(self, environ: Mapping[str, str] | None = None) -> TunnelSettings:
+        """What the core works with. Reads the private key; ConfigError names `identity.key`."""
+        from oxidized.config_settings import settings_of
+
+        return settings_of(self, environ)
+
+
+TABLES: dict[str, type[Any]] = {
+    "interface": InterfaceConfig,
+    "identity": IdentityConfig,
+    "listen": ListenConfig,
+    "crypto": CryptoConfig,
+    "control": ControlConfig,
+    "log": LogConfig,
+}
+OPTIONAL_TABLES = ("listen",)
+
+
+def keys_of(table: type[Any]) -> dict[str, Key]:
+    """The keys of a table in the order of the manual."""
+    return {field.name: field.metadata["key"] for field in dataclasses.fields(table)}

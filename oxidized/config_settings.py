@@ -1,0 +1,65 @@
+"""From the configuration to what the pure core works with: units made one, the private key read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from oxidized import keys
+from oxidized.core.settings import PeerSettings, TunnelSettings
+from oxidized.errors import ConfigError, KeyFileError, Problem
+
+if TYPE_CHECKING:
+    from oxidized.config_schema import Config, PeerConfig
+
+MTU_AUTO_BYTES = 1420  # 1500 less IPv6 40, UDP 8, our 24, and 8 to spare for a PPPoE line
+
+
+def settings_of(config: Config, environ: Mapping[str, str] | None = None) -> TunnelSettings:
+    """Raises ConfigError when the private key can not be used."""
+    private = private_key(config, os.environ if environ is None else environ)
+    listen, crypto, mtu = config.listen, config.crypto, config.interface.mtu
+    return TunnelSettings(
+        private_key=private,
+        mtu_bytes=MTU_AUTO_BYTES if mtu == "auto" else mtu,
+        suite=crypto.suite,
+        rekey_after_ns=crypto.rekey_after.ns,
+        rekey_packets=crypto.rekey_packets,
+        accept=listen is not None,
+        # An edge takes no calls: of these two it needs only a value.
+        retry=listen.retry if listen else "never",
+        max_handshakes_per_second=listen.max_handshakes_per_second if listen else 1,
+        peers=tuple(_peer(peer) for peer in config.peers),
+    )
+
+
+def private_key(config: Config, environ: Mapping[str, str]) -> bytes:
+    """The key that `identity.key` names, checked against the peers'."""
+    try:
+        private = keys.read(config.identity.key, environ)
+    except KeyFileError as error:
+        raise _of_identity(config, str(error)) from None
+    own = keys.public_text(keys.public_of(private))
+    for peer in config.peers:
+        if peer.public_key == own:
+            raise _of_identity(config, f"is also the key of peer {peer.name}: every end has a key of its own")
+    return private
+
+
+def _of_identity(config: Config, message: str) -> ConfigError:
+    return ConfigError(Problem(config.file, config.identity_line, "identity.key", message))
+
+
+def _peer(peer: PeerConfig) -> PeerSettings:
+    return PeerSettings(
+        name=peer.name,
+        public_key=keys.public_parse(peer.public_key),
+        endpoints=peer.endpoint,
+        allowed_ips=peer.allowed_ips,
+        keepalive_ns=peer.keepalive.ns,
+        dead_after_ns=peer.dead_after.ns,
+        resolve_ns=peer.resolve.ns,
+        transport=peer.transport,
+        enable=peer.enable,
+    )
