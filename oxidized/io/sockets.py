@@ -1,0 +1,196 @@
+"""The UDP sockets: opened here, read and written by the C thread, and by us for QUIC datagrams.
+
+Index i of the list is `Address.sock` i on both sides of the boundary. A datagram that can not be
+sent is counted by reason and forgotten, as the network would have done: QUIC sends it again.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+from oxidized.core.plane import Address
+from oxidized.errors import Exit
+from oxidized.io.failure import StartError, is_permission
+
+BUFFER_BYTES = 4 << 20  # 40 ms at 800 Mbit/s; the kernel counts twice the payload
+SOCKETS_MAX = 8  # OXI_SOCKETS_MAX in oxi.h
+
+# What Python's socket module does not name: asm-generic/socket.h, linux/in.h, linux/in6.h.
+SO_RXQ_OVFL = 40
+SO_SNDBUFFORCE = 32
+SO_RCVBUFFORCE = 33
+IP_PKTINFO = 8
+IP_MTU_DISCOVER = 10
+IP_PMTUDISC_DO = 2
+IPV6_MTU_DISCOVER = 23
+IPV6_PMTUDISC_DO = 2
+
+ANYWHERE = (("0.0.0.0", 0), ("::", 0))
+
+_REASONS = {
+    errno.ENETUNREACH: "send-unreachable",
+    errno.EHOSTUNREACH: "send-unreachable",
+    errno.ENETDOWN: "send-unreachable",
+    errno.EADDRNOTAVAIL: "send-unreachable",
+    errno.ECONNREFUSED: "send-unreachable",
+    errno.EINVAL: "send-unreachable",
+    errno.EPERM: "send-denied",
+    errno.EACCES: "send-denied",
+    errno.EAGAIN: "send-full",
+    errno.ENOBUFS: "send-full",
+    errno.EMSGSIZE: "send-too-big",
+}
+REASONS = (*sorted(set(_REASONS.values())), "send-failed")
+
+# Our own address may be gone (the edge moved): the kernel then chooses another one.
+_LOCAL_GONE = (errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH)
+
+
+def _family(ip: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in ip else socket.AF_INET
+
+
+class UdpSockets:
+    """All UDP sockets of one tunnel. `drops` counts what the kernel refused to send."""
+
+    def __init__(self, listen: Sequence[tuple[str, int]], fwmark: int) -> None:
+        """Bind every (ip, port) of `listen`; when empty, one socket per family on a port of the
+        kernel's choice (a host without IPv6 gets the one). Raises StartError."""
+        assert len(listen) <= SOCKETS_MAX, "config allows no more"
+        self.sockets: list[socket.socket] = []
+        self.drops: Counter[str] = Counter({reason: 0 for reason in REASONS})
+        try:
+            for ip, port in listen or ANYWHERE:
+                udp = _open(ip, port, fwmark, is_optional=not listen)
+                if udp is not None:
+                    self.sockets.append(udp)
+        except BaseException:
+            self.close()
+            raise
+        if not self.sockets:
+            raise StartError("no UDP socket could be opened: this host has neither IPv4 nor IPv6")
+
+    @property
+    def fds(self) -> list[int]:
+        return [udp.fileno() for udp in self.sockets]
+
+    @property
+    def bound(self) -> list[tuple[str, int]]:
+        """(ip, port) of each socket as the kernel has it."""
+        return [udp.getsockname()[:2] for udp in self.sockets]
+
+    def families(self) -> dict[socket.AddressFamily, int]:
+        """The socket index to use towards each family: the first one of it."""
+        first: dict[socket.AddressFamily, int] = {}
+        for index, udp in enumerate(self.sockets):
+            first.setdefault(socket.AddressFamily(udp.family), index)
+        return first
+
+    def send(self, datagram: bytes, to: Address) -> bool:
+        """Send one datagram; False: it was not sent, and counted in `drops`."""
+        if to.sock >= len(self.sockets):
+            self.drops["send-failed"] += 1
+            return False
+        udp = self.sockets[to.sock]
+        try:
+            target = _target(udp, to)
+            try:
+                udp.sendmsg((datagram,), _pktinfo(to), 0, target)
+            except OSError as error:
+                if not to.local or error.errno not in _LOCAL_GONE:
+                    raise
+                udp.sendmsg((datagram,), (), 0, target)
+        except OSError as error:
+            self.drops[_REASONS.get(error.errno or 0, "send-failed")] += 1
+            return False
+        except (ValueError, OverflowError):
+            self.drops["send-failed"] += 1
+            return False
+        return True
+
+    def close(self) -> None:
+        for udp in self.sockets:
+            udp.close()
+        self.sockets.clear()
+
+
+def _target(udp: socket.socket, to: Address) -> tuple[str, int] | tuple[str, int, int, int]:
+    """The socket address; OSError EINVAL for an address of the other family."""
+    if _family(to.ip) != udp.family:
+        raise OSError(errno.EINVAL, "address of another family than the socket's")
+    if udp.family == socket.AF_INET6:
+        return (to.ip, to.port, 0, to.scope_id)
+    return (to.ip, to.port)
+
+
+def _pktinfo(to: Address) -> list[tuple[int, int, bytes]]:
+    """Control message that sets our own address (struct in_pktinfo, in6_pktinfo)."""
+    if not to.local:
+        return []
+    local = ip_address(to.local).packed
+    if len(local) == 4:
+        return [(socket.IPPROTO_IP, IP_PKTINFO, struct.pack("=I4s4x", 0, local))]
+    return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, struct.pack("=16sI", local, to.scope_id))]
+
+
+def _open(ip: str, port: int, fwmark: int, *, is_optional: bool) -> socket.socket | None:
+    """One bound socket; None when `is_optional` and the host lacks the family."""
+    family = _family(ip)
+    try:
+        udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        if is_optional and error.errno == errno.EAFNOSUPPORT:
+            return None
+        raise StartError(f"UDP socket for {_shown(ip, port)}: {error.strerror}") from error
+    try:
+        _configure(udp, fwmark)
+        udp.bind((ip, port))
+    except OSError as error:
+        udp.close()
+        if is_optional and family == socket.AF_INET6 and error.errno == errno.EADDRNOTAVAIL:
+            return None
+        raise _refused(ip, port, error) from error
+    return udp
+
+
+def _configure(udp: socket.socket, fwmark: int) -> None:
+    """DF on all we send; our own address, drops of the queue and ECN marks with all we receive."""
+    udp.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+    if udp.family == socket.AF_INET6:
+        udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+        udp.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO)
+        udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, 1)
+    else:
+        udp.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        udp.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+        udp.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
+    for forced, plain in ((SO_RCVBUFFORCE, socket.SO_RCVBUF), (SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+        try:
+            udp.setsockopt(socket.SOL_SOCKET, forced, BUFFER_BYTES)
+        except OSError:
+            udp.setsockopt(socket.SOL_SOCKET, plain, BUFFER_BYTES)
+    if fwmark:
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, fwmark)
+
+
+def _refused(ip: str, port: int, error: OSError) -> StartError:
+    shown = _shown(ip, port)
+    if error.errno == errno.EADDRINUSE:
+        return StartError(f"UDP port {shown} is in use by another process (see: ss -lunp)")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return StartError(f"UDP address {shown} is none of this host's")
+    if is_permission(error):
+        right = "CAP_NET_BIND_SERVICE" if 0 < port < 1024 and error.errno == errno.EACCES else "CAP_NET_ADMIN"
+        return StartError(f"no permission for UDP {shown}: {right} is needed", Exit.PERMISSION)
+    return StartError(f"UDP {shown}: {error.strerror}")
+
+
+def _shown(ip: str, port: int) -> str:
+    return str(Address(ip=ip, port=port))
