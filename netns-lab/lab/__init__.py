@@ -1,0 +1,1 @@
+"""The lab: hosts as network namespaces, emulated links, tunnel systems and what is measured on them."""

@@ -1,0 +1,13 @@
+"""The scenarios by name. Each module says what it measures and what must hold."""
+
+from __future__ import annotations
+
+from lab.scenarios.base import Scenario
+from lab.scenarios.hello import Hello
+from lab.scenarios.line_rate import LineRate
+from lab.scenarios.random_loss import RandomLoss
+from lab.scenarios.stress import Stress
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario for scenario in (Hello(), RandomLoss(), LineRate(), Stress())
+}

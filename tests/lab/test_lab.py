@@ -1,0 +1,175 @@
+"""netns-lab/run with real namespaces, as a user starts it: output, exit codes, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUN = Path(__file__).resolve().parents[2] / "netns-lab/run"
+DEMO = RUN.with_name("demo")
+TUN = Path("/dev/net/tun")
+
+pytestmark = pytest.mark.lab
+
+HELLO_KEYS = {
+    "ping_loss_ratio", "rtt_p50_seconds", "tcp_up_bps", "tcp_down_bps", "bytes_compared", "bytes_wrong",
+}  # fmt: skip
+STRESS_KEYS = {"wrong_packets", "unaccounted_packets", "recovery_seconds", "sessions_up"}
+
+
+def lab(*words: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(RUN), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
+
+
+def measured(*words: str) -> dict[str, Any]:
+    """The document of a run that must pass."""
+    done = lab(*words, "--json", "-")
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert document["schema"] == "oxidized.lab/1"
+    assert document["passed"] is True
+    return document
+
+
+def namespaces_of(pid: int) -> list[str]:
+    return [path.name for path in Path("/run/netns").glob(f"oxlab-{pid}-*")]
+
+
+def need_namespaces() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root for network namespaces")
+    if not TUN.exists():
+        pytest.skip("needs /dev/net/tun")
+
+
+def test_list_names_scenarios_and_systems() -> None:
+    done = lab("--list")
+    assert done.returncode == 0
+    scenarios = ("hello", "random-loss", "line-rate", "stress")
+    systems = ("direct", "oxidized", "wireguard-go", "openvpn")
+    for name in scenarios + systems:
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((), "--list"),
+        (("nosuch",), "nosuch"),
+        (("hello", "--system", "nosuch"), "nosuch"),
+        (("hello", "--set", "nosuch=1"), "nosuch"),
+        (("hello", "--set", "megabytes"), "KEY=VALUE"),
+        (("line-rate", "--set", "loss=1%"), "loss"),
+        (("hello", "--seconds", "-1"), "positive"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(words: tuple[str, ...], named: str) -> None:
+    done = lab(*words)
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_peer_that_is_not_installed_is_exit_code_5(tmp_path: Path) -> None:
+    """With a PATH on which everything is but the peer."""
+    need_namespaces()
+    for name in ("ip", "ping", "sysctl", "iperf3"):
+        program = shutil.which(name)
+        assert program is not None, f"{name} is needed to test"
+        (tmp_path / name).symlink_to(program)
+    command = [sys.executable, str(RUN), "hello", "--system", "wireguard-go"]
+    environment = {"PATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=30)
+    assert done.returncode == 5
+    assert "wireguard-go" in done.stderr
+
+
+def test_hello_without_a_tunnel() -> None:
+    need_namespaces()
+    document = measured("hello", "--system", "direct", "--set", "megabytes=1")
+    results = document["runs"][0]["results"]
+    assert results.keys() >= HELLO_KEYS
+    assert results["ping_loss_ratio"] == 0
+    assert results["bytes_compared"] == 4_000_000
+    assert results["bytes_wrong"] == 0
+
+
+def test_hello_through_oxidized() -> None:
+    need_namespaces()
+    results = measured("hello", "--set", "megabytes=2")["runs"][0]["results"]
+    assert results.keys() >= HELLO_KEYS
+    assert results["ping_loss_ratio"] == 0
+    assert results["bytes_compared"] == 8_000_000
+    assert results["bytes_wrong"] == 0
+
+
+def test_stress_through_oxidized() -> None:
+    need_namespaces()
+    results = measured("stress", "--seconds", "12")["runs"][0]["results"]
+    assert results.keys() >= STRESS_KEYS
+    assert results["wrong_packets"] == results["bytes_wrong"] == results["unaccounted_packets"] == 0
+    assert results["sessions_up"] == 1
+    assert results["udp_received_packets"] > 0
+
+
+def test_a_failed_check_is_exit_code_1() -> None:
+    """Without a tunnel the link's duplicates come out, and that is not what hello allows."""
+    need_namespaces()
+    settings = ("megabytes=0.1", "duplicate=10%")
+    done = lab("hello", "--system", "direct", "--set", *settings, "--json", "-")
+    assert done.returncode == 1
+    document = json.loads(done.stdout)
+    assert document["passed"] is False
+    failed = [check["name"] for check in document["runs"][0]["checks"] if not check["ok"]]
+    assert failed == ["udp-content"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing(number: signal.Signals) -> None:
+    need_namespaces()
+    command = [sys.executable, str(RUN), "hello", "--system", "direct"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    while "TCP" not in process.stdout.readline():
+        assert process.poll() is None
+    assert len(namespaces_of(process.pid)) == 2
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert namespaces_of(process.pid) == []
+    assert list(Path("/tmp").glob(f"oxlab-{process.pid}-*")) == []
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next() -> None:
+    need_namespaces()
+    command = [sys.executable, str(RUN), "hello", "--system", "direct"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while "TCP" not in process.stdout.readline():
+        assert process.poll() is None
+    process.kill()
+    process.communicate(timeout=10)
+    assert len(namespaces_of(process.pid)) == 2
+    time.sleep(0.5)
+    measured("hello", "--system", "direct", "--set", "megabytes=0.1")
+    assert namespaces_of(process.pid) == []
+
+
+def test_the_demo_proves_what_it_says() -> None:
+    need_namespaces()
+    done = subprocess.run(
+        [sys.executable, str(DEMO)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAILED" not in done.stdout
+    assert "What this proves" in done.stdout
