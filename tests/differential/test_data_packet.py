@@ -1,0 +1,197 @@
+"""The plane and the reference talk to each other: whatever one seals the other opens, and reads the same in it."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+
+import pytest
+from cryptography.exceptions import InvalidTag
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oxidized.core.plane import Suite
+from tests.differential import reference as ref
+from tests.differential.reference import Ack, Inner, Ping, Pong, parse
+from tests.native.rig import (
+    EDGE, INNER_A, INNER_B, MS, PAYLOAD_MAX, Solo, drops, ipv4, ipv6, key, sums_must_hold,
+)  # fmt: skip
+
+SUITES = st.sampled_from(list(Suite))
+PAYLOADS = st.binary(max_size=1392)
+
+
+@settings(max_examples=60)
+@given(SUITES, st.lists(PAYLOADS, min_size=1, max_size=12), st.booleans())
+def test_what_the_plane_seals_the_reference_opens(suite: Suite, payloads: list[bytes], is_v6: bool) -> None:
+    rig = Solo(suite=suite)
+    sources = ("fd00::2", "fd00::1") if is_v6 else (INNER_B, INNER_A)
+    packets = [(ipv6 if is_v6 else ipv4)(*sources, payload[:1380]) for payload in payloads]
+    rig.send(*packets)
+    found = rig.opened()
+    assert [o.inner for o in found] == packets
+    assert [o.pn for o in found] == list(range(len(packets)))
+    assert {(o.path, o.phase) for o in found} == {(0, 0)}
+    assert not drops(rig.plane)
+
+
+@settings(max_examples=60)
+@given(SUITES, st.lists(st.tuples(PAYLOADS, st.integers(0, 3)), min_size=1, max_size=12))
+def test_what_the_reference_seals_the_plane_opens(suite: Suite, payloads: list[tuple[bytes, int]]) -> None:
+    rig = Solo(suite=suite)
+    packets = [ipv4(payload=payload) for payload, _ in payloads]
+    rig.receive(*[rig.far.seal(p, path=path) for p, (_, path) in zip(packets, payloads, strict=True)])
+    assert rig.delivered() == packets
+    assert not drops(rig.plane)
+    by_path = [path.rx_packets for path in rig.plane.peer_counters(rig.peer).paths]
+    assert by_path == [sum(path == n for _, path in payloads) for n in range(4)]
+
+
+VARINTS = st.one_of(st.integers(0, 70), st.integers(0, 1 << 16), st.integers(0, (1 << 62) - 1))
+PAIRS = st.tuples(VARINTS, VARINTS)
+FRAMES = st.one_of(
+    st.just(bytes(1)),
+    st.builds(Ping, st.integers(0, 255), st.integers(1, 2**64 - 1), st.integers(0, 2**64 - 1)).map(Ping.pack),
+    st.builds(Pong, st.integers(0, 255), st.integers(1, 2**64 - 1), st.integers(0, 2**64 - 1)).map(Pong.pack),
+    st.builds(
+        Ack, st.integers(0, 5), VARINTS, VARINTS, VARINTS, VARINTS, VARINTS,
+        st.lists(PAIRS, max_size=34).map(tuple), st.lists(PAIRS, max_size=18).map(tuple),
+    ).map(Ack.pack),
+    st.binary(max_size=30),
+    st.binary(max_size=60).map(lambda b: ipv4(payload=b)),
+)  # fmt: skip
+
+
+def ack_is_good(ack: Ack, sent: list[int]) -> bool:
+    """PROTOCOL.md section 3.1: of what was sent, and not contradicting itself."""
+    if ack.path > 3 or ack.largest >= sent[ack.path]:
+        return False
+    if ack.received > ack.largest + 1 or ack.ce > ack.received:
+        return False
+    if len(ack.ranges) > 32 or len(ack.times) > 16:
+        return False
+    lowest = ack.largest - ack.first_range - sum(gap + length + 2 for gap, length in ack.ranges)
+    named = ack.first_range + 1 + sum(length + 1 for _, length in ack.ranges)
+    return lowest >= 0 and named <= ack.received and sum(d for d, _ in ack.times) <= ack.largest
+
+
+def expect(plaintext: bytes, sent: list[int]) -> tuple[list[Ping], Inner | None, str | None]:
+    """(PINGs answered, inner packet, name of the drop): what a receiver that has sent so many makes of it."""
+    answered: list[Ping] = []
+    at = 0
+    while at < len(plaintext):
+        kind = plaintext[at]
+        if kind >> 4 in (4, 6):
+            return answered, Inner(plaintext[at:]), None
+        size = {ref.PADDING: 1, ref.PING: 18, ref.PONG: 18}.get(kind)
+        if kind == ref.ACK:
+            try:
+                ack, behind = ref.take_ack(plaintext, at)
+            except ref.Malformed:
+                return answered, None, "bad-frame-or-ack"
+            if not ack_is_good(ack, sent):
+                return answered, None, "bad-ack"
+            size = behind - at
+        if size is None or at + size > len(plaintext) or (kind == ref.PING and answered):
+            return answered, None, "bad-frame"
+        if kind == ref.PING:
+            answered += parse(plaintext[at : at + size])
+        at += size
+    return answered, None, None
+
+
+@settings(max_examples=250)
+@given(st.lists(FRAMES, max_size=6), st.integers(0, 60))
+def test_frames_mean_the_same(frames: list[bytes], cut: int) -> None:
+    rig = Solo()
+    rig.send(*[ipv4(INNER_B, INNER_A)] * 40)
+    rig.opened()
+    plaintext = b"".join(frames)
+    plaintext = plaintext[: max(0, len(plaintext) - cut)] if cut % 3 == 0 else plaintext
+    answered, inner, why = expect(plaintext, [40, 0, 0, 0])
+    rig.hear(plaintext)
+    pongs = [frame for opened in rig.opened() for frame in opened.of(Pong)]
+    assert pongs == [Pong(ping.flags, ping.token, ping.time) for ping in answered]
+    got = {reason for way, reason in drops(rig.plane) if way == "receive"}
+    if why is None and inner is None:
+        assert got == set()
+    elif why == "bad-frame-or-ack":  # cut short, and perhaps wrong before that
+        assert got in ({"bad-frame"}, {"bad-ack"})
+    elif why is not None:
+        assert got == {why}
+    elif rig.delivered():
+        assert got == set()
+    else:
+        assert got <= {"bad-ip", "wrong-source"} and len(got) == 1
+    sums_must_hold(rig.plane)
+
+
+@settings(max_examples=80)
+@given(st.binary(min_size=0, max_size=120), st.data())
+def test_one_changed_bit_is_enough(payload: bytes, data: st.DataObject) -> None:
+    rig = Solo()
+    good = rig.far.seal(ipv4(payload=payload))
+    bit = data.draw(st.integers(0, len(good) * 8 - 1))
+    bad = bytearray(good)
+    bad[bit // 8] ^= 1 << bit % 8
+    rig.receive(bytes(bad))
+    assert rig.delivered() == []
+    assert rig.plane.stats()["opened_datagrams"] == 0
+    rig.receive(good)
+    assert len(rig.delivered()) == 1, "a forgery does not use up the number"
+
+
+@settings(max_examples=100)
+@given(st.lists(st.integers(0, 1 << 31), min_size=1, max_size=8), st.lists(st.integers(0, 9000), max_size=8))
+def test_long_numbers_travel_as_32_bits(steps: list[int], back: list[int]) -> None:
+    """Jumps of up to 2^31 ahead, also over multiples of 2^32, then numbers from below the largest."""
+    rig = Solo()
+    window, pn = ref.Window(), -1
+    tries = []
+    for step in steps:
+        pn += step
+        tries.append(max(pn, 0))
+    tries += [max(pn - distance, 0) for distance in back]
+    for number in tries:
+        before = Counter(drops(rig.plane))
+        rig.receive(rig.far.seal(pn=number))
+        verdict = window.verdict(number)
+        new = Counter(drops(rig.plane)) - before
+        assert new == ({} if verdict == "new" else {("receive_datagram", verdict): 1})
+
+
+@pytest.mark.parametrize("suite", Suite)
+def test_keys_are_one_way(suite: Suite) -> None:
+    """What the plane sealed does not come back to it as a packet of the peer."""
+    rig = Solo(suite=suite)
+    rig.send()
+    ((datagram, _),) = rig.sent()
+    rig.receive(struct.pack(">I", rig.far.send_index) + datagram[4:])
+    assert drops(rig.plane) == {("receive_datagram", "forged"): 1}
+    with pytest.raises(InvalidTag):
+        ref.End(suite, 0, rig.far.receive_index, {}, {0: key(9)}).open(datagram)
+
+
+def test_packets_of_each_path_are_numbered_apart() -> None:
+    rig = Solo()
+    for path in range(4):
+        rig.plane.path_set(rig.peer, path, EDGE, PAYLOAD_MAX)
+    for turn in range(3):
+        for path in range(4):
+            rig.plane.ping(rig.now_ns + turn, rig.peer, path, token=1)
+    assert [(o.path, o.pn) for o in rig.opened()] == [(path, turn) for turn in range(3) for path in range(4)]
+
+
+def test_a_failed_seal_spends_no_nonce_twice() -> None:
+    """Across all that can end a packet behind numbering, no (path, number) is sealed twice under a key."""
+    rig = Solo(pool_pkts=256)
+    seen: set[tuple[int, int, int]] = set()
+    for turn in range(12):
+        rig.send(*[ipv4(INNER_B, INNER_A)] * 64)
+        rig.hear(Ping(0, turn + 1, 0).pack() + ipv4())
+        rig.tick(10 * MS)
+        if turn % 4 == 3:
+            for opened in rig.opened():
+                assert (opened.phase, opened.path, opened.pn) not in seen
+                seen.add((opened.phase, opened.path, opened.pn))
+    assert len(seen) == rig.plane.stats()["outer_out_datagrams"]

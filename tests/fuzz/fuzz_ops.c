@@ -1,0 +1,292 @@
+/* fuzz_ops.c - the whole boundary, with good and bad arguments in any order.
+ *
+ * Invariant: each call answers with an oxi_err or a count within what was asked, touches only the memory it
+ * was given, and leaves the sums whole. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "support.h"
+
+enum { OPS_MAX = 200 };
+
+typedef struct world {
+    end ends[2];
+    uint64_t now_ns;
+} world;
+
+typedef int op(world *w, end *e, input *in);
+
+/* Numbers at the edges more often than chance would have it. */
+static uint32_t pick(input *in, uint32_t good_max)
+{
+    uint8_t how = (uint8_t)input_number(in, 1);
+    if (how < 0xf0)
+        return how % (good_max + 1);
+    return how < 0xf8 ? good_max + 1 : UINT32_MAX;
+}
+
+static uint64_t pick_time(input *in)
+{
+    uint8_t how = (uint8_t)input_number(in, 1);
+    return how & 1 ? input_number(in, 8) : (uint64_t)(how >> 1) * 100000000;
+}
+
+static bool is_rare(input *in) { return input_number(in, 1) >= 0xf8; }
+
+static oxi_addr pick_addr(input *in)
+{
+    oxi_addr a = address_of((uint8_t)(1 + input_number(in, 1) % 3), 443);
+    if (is_rare(in)) {
+        a.family = (uint8_t)input_number(in, 1);
+        a.sock = (uint8_t)input_number(in, 1);
+        a.port = (uint16_t)input_number(in, 2);
+    }
+    if (input_number(in, 1) % 8 == 0)
+        a = (oxi_addr){ .family = OXI_AF_CARRIER };
+    return a;
+}
+
+static int op_peer_add(world *w, end *e, input *in)
+{
+    (void)w;
+    uint32_t number;
+    uint64_t keepalive = pick_time(in), dead_after = pick_time(in);
+    return oxi_peer_add(e->dp, keepalive, dead_after, pick(in, 1), is_rare(in) ? NULL : &number);
+}
+
+static int op_peer_timers(world *w, end *e, input *in)
+{
+    (void)w;
+    uint32_t peer = pick(in, 1);
+    uint64_t keepalive = pick_time(in);
+    return oxi_peer_timers(e->dp, peer, keepalive, pick_time(in));
+}
+
+static int op_peer_remove(world *w, end *e, input *in)
+{
+    (void)w;
+    return is_rare(in) ? oxi_peer_remove(e->dp, pick(in, 1)) : OXI_OK;
+}
+
+/* An array of its own on the heap, so that a read past its end is seen. */
+static int op_routes_set(world *w, end *e, input *in)
+{
+    (void)w;
+    uint32_t count = pick(in, 20);
+    if (count > 40)
+        return oxi_routes_set(e->dp, NULL, count);
+    oxi_prefix *prefixes = calloc(count + 1U, sizeof *prefixes);
+    for (uint32_t i = 0; i < count; i++) {
+        oxi_prefix *p = &prefixes[i];
+        p->family = input_number(in, 1) & 1 ? OXI_AF_INET : OXI_AF_INET6;
+        if (is_rare(in))
+            p->family = (uint8_t)input_number(in, 1);
+        p->bits = (uint8_t)pick(in, p->family == OXI_AF_INET ? 32 : 128);
+        p->peer = pick(in, 1);
+        for (uint32_t k = 0; k < 4; k++)
+            p->ip[k] = (uint8_t)input_number(in, 1);
+    }
+    int result = oxi_routes_set(e->dp, prefixes, count);
+    free(prefixes);
+    return result;
+}
+
+static int op_path_set(world *w, end *e, input *in)
+{
+    (void)w;
+    uint32_t peer = pick(in, 1), path = pick(in, OXI_PATHS_MAX - 1);
+    oxi_addr a = pick_addr(in);
+    bool is_null = is_rare(in);
+    return oxi_path_set(e->dp, peer, path, is_null ? NULL : &a, is_rare(in) ? pick(in, 9216) : ROOM);
+}
+
+static int op_session_install(world *w, end *e, input *in)
+{
+    oxi_session s = { .tx_index = e->tx_index, .suite = (uint8_t)pick(in, 3) };
+    s.may_send = input_number(in, 1) & 1;
+    uint32_t random24 = (uint32_t)input_number(in, 3);
+    int result = oxi_index_pick(e->dp, is_rare(in) ? UINT32_MAX : random24, &s.rx_index);
+    if (result != OXI_OK)
+        return result;
+    if (is_rare(in))
+        s.rx_index = (uint32_t)input_number(in, 4);
+    memcpy(s.rx_key, e->rx_key, OXI_KEY_BYTES);
+    memcpy(s.tx_key, e->tx_key, OXI_KEY_BYTES);
+    s.rx_key[0] = s.tx_key[0] = (uint8_t)input_number(in, 1);
+    uint32_t peer = pick(in, 1);
+    return oxi_session_install(e->dp, w->now_ns, peer, is_rare(in) ? NULL : &s);
+}
+
+static int op_session_send(world *w, end *e, input *in)
+{
+    return oxi_session_send(e->dp, w->now_ns, pick(in, 1));
+}
+
+static int op_session_drop(world *w, end *e, input *in)
+{
+    (void)w;
+    return is_rare(in) ? oxi_session_drop(e->dp, pick(in, 1)) : OXI_OK;
+}
+
+static int op_epoch_install(world *w, end *e, input *in)
+{
+    uint32_t peer = pick(in, 1), epoch = pick(in, 8);
+    return oxi_epoch_install(e->dp, w->now_ns, peer, epoch, is_rare(in) ? NULL : e->rx_key, e->tx_key);
+}
+
+static int op_epoch_send(world *w, end *e, input *in)
+{
+    uint32_t peer = pick(in, 1);
+    return oxi_epoch_send(e->dp, w->now_ns, peer, pick(in, 8));
+}
+
+static int op_ping(world *w, end *e, input *in)
+{
+    uint32_t peer = pick(in, 1), path = pick(in, OXI_PATHS_MAX - 1), flags = pick(in, 1);
+    oxi_addr a = pick_addr(in);
+    const oxi_addr *to = input_number(in, 1) & 1 ? &a : NULL;
+    uint64_t token = input_number(in, 8);
+    uint32_t pad_bytes = is_rare(in) ? pick(in, 9000) : pick(in, 100);
+    return oxi_ping(e->dp, w->now_ns, peer, path, to, token, flags, pad_bytes);
+}
+
+static int op_events(world *w, end *e, input *in)
+{
+    (void)w;
+    oxi_event events[8];
+    return oxi_event_pop(e->dp, is_rare(in) ? NULL : events, pick(in, 8) % 9);
+}
+
+static int op_control(world *w, end *e, input *in)
+{
+    (void)w;
+    static uint8_t buf[4][OXI_CONTROL_MAX];
+    uint32_t len[4];
+    oxi_addr from[4];
+    uint32_t stride = is_rare(in) ? OXI_CONTROL_MAX - 1 : OXI_CONTROL_MAX;
+    return oxi_control_pop(e->dp, buf[0], stride, len, from, pick(in, 4) % 5);
+}
+
+static int op_stats(world *w, end *e, input *in)
+{
+    (void)w;
+    oxi_peer_stats *st = malloc(sizeof *st);
+    int result = oxi_peer_stats_read(e->dp, pick(in, 1), is_rare(in) ? NULL : st);
+    free(st);
+    return result;
+}
+
+static int op_inner_push(world *w, end *e, input *in)
+{
+    uint32_t count = pick(in, 8), stride = 20 + pick(in, 200) % 300;
+    if (count > OXI_BATCH_MAX)
+        return oxi_inner_push(e->dp, w->now_ns, (const uint8_t *)"", 1, (const uint32_t[]){ 0 }, count);
+    uint8_t *buf = calloc(count + 1U, stride);
+    uint32_t *len = calloc(count + 1U, sizeof *len);
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t *p = buf + i * stride;
+        len[i] = is_rare(in) ? pick(in, stride) : stride;
+        memcpy(p, (const uint8_t[]){ 0x45, 0, (uint8_t)(stride >> 8), (uint8_t)stride }, 4);
+        p[12] = (uint8_t)input_number(in, 1);
+        p[16] = (uint8_t)input_number(in, 1);
+        p[17] = 16;
+    }
+    int result = oxi_inner_push(e->dp, w->now_ns, buf, stride, len, count);
+    free(buf);
+    free(len);
+    return result;
+}
+
+static end *other(world *w, const end *e) { return e == &w->ends[0] ? &w->ends[1] : &w->ends[0]; }
+
+/* What one end sends reaches the other, over UDP and inside QUIC; some of it does not. */
+static int op_carry(world *w, end *e, input *in)
+{
+    static uint8_t buf[16][ROOM];
+    uint32_t len[16], peer[16];
+    oxi_addr addr[16];
+    int n = oxi_outer_pop(e->dp, buf[0], ROOM, len, addr, 16);
+    must(n >= 0 && n <= 16, "a pop gives what was asked, or less");
+    for (int i = 0; i < n; i++)
+        addr[i] = address_of((uint8_t)(1 + input_number(in, 1) % 3), 443);
+    if (n && is_rare(in))
+        addr[0].family = (uint8_t)input_number(in, 1);
+    int result = oxi_outer_push(other(w, e)->dp, w->now_ns, buf[0], ROOM, len, addr, (uint32_t)n);
+    n = oxi_carrier_pop(e->dp, buf[0], ROOM, len, peer, 16);
+    must(n >= 0 && n <= 16, "a pop gives what was asked, or less");
+    if (n > 0)
+        oxi_carrier_push(other(w, e)->dp, w->now_ns, pick(in, 1), buf[0], ROOM, len, (uint32_t)n);
+    return result;
+}
+
+static int op_deliver(world *w, end *e, input *in)
+{
+    (void)w;
+    static uint8_t buf[8][ROOM];
+    uint32_t len[8], peer[8];
+    uint32_t stride = is_rare(in) ? ROOM - 1 : ROOM;
+    return oxi_inner_pop(e->dp, buf[0], stride, len, peer, pick(in, 8) % 9);
+}
+
+static int op_time(world *w, end *e, input *in)
+{
+    uint64_t step = pick_time(in);
+    if (step < 1ULL << 62 && w->now_ns < 1ULL << 62)
+        w->now_ns += step;
+    oxi_tick(e->dp, w->now_ns);
+    return OXI_OK;
+}
+
+/* Without sockets nothing may start; stopping what never started is no error. */
+static int op_io(world *w, end *e, input *in)
+{
+    (void)w;
+    int err = 0;
+    oxi_io_conf conf = { .tun_fd = -1, .notify_fd = -1, .sock_count = pick(in, 9) };
+    must(oxi_io_start(e->dp, is_rare(in) ? NULL : &conf, &err) < 0, "nothing starts without descriptors");
+    return oxi_io_stop(e->dp);
+}
+
+static int op_new(world *w, end *e, input *in)
+{
+    (void)w;
+    (void)e;
+    oxi_conf conf = { .peers_max = pick(in, 3),
+                      .routes_max = pick(in, 16),
+                      .pool_pkts = is_rare(in) ? pick(in, 8192) : 256,
+                      .mtu_bytes = is_rare(in) ? pick(in, 9000) : 1280,
+                      .rekey_packets = input_number(in, 4),
+                      .key_packets_max = input_number(in, 4),
+                      .key_age_ns_max = pick_time(in) };
+    oxi_dp *dp = conf.peers_max > 4 && conf.peers_max <= OXI_PEERS_LIMIT ? NULL : oxi_dp_new(&conf);
+    oxi_dp_free(dp);
+    return oxi_peer_remove(NULL, 0);
+}
+
+static op *const OPS[] = {
+    op_peer_add,  op_peer_timers,     op_peer_remove,   op_routes_set,   op_path_set,   op_session_install,
+    op_stats,     op_session_send,    op_epoch_install, op_epoch_send,   op_ping,       op_session_drop,
+    op_time,      op_events,          op_inner_push,    op_inner_push,   op_carry,      op_carry,
+    op_deliver,   op_control,         op_io,            op_new,
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static world w;
+    input in = { data, size };
+    ends_open(&w.ends[0], &w.ends[1], OXI_SUITE_AES256GCM);
+    w.now_ns = w.ends[0].now_ns;
+    for (uint32_t i = 0; i < OPS_MAX && in.left; i++) {
+        uint8_t which = (uint8_t)input_number(&in, 1);
+        end *e = &w.ends[which & 1];
+        int result = OPS[(which >> 1) % (sizeof OPS / sizeof OPS[0])](&w, e, &in);
+        must(result >= OXI_E_CRYPTO && result <= OXI_BATCH_MAX, "an error code or a count");
+        sums_must_hold(e);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        w.ends[i].now_ns = w.now_ns;
+        drain(&w.ends[i]);
+        end_close(&w.ends[i]);
+    }
+    return 0;
+}

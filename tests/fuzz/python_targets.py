@@ -1,0 +1,356 @@
+"""Fuzz targets of the Python side: whatever bytes come from a peer, an operator's file or a local client.
+
+Each target states its invariant; any exception beyond the one it names is a finding.
+`python -m tests.fuzz.python_targets --inputs 4000 TARGET` tries the same inputs each time;
+`--replay FILE TARGET` runs one alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import shutil
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from unittest import mock
+
+from oxidized import config, keys
+from oxidized.core import channel, messages
+from oxidized.core.plane import Address
+from oxidized.errors import ConfigError
+from tests.fuzz.engine import Target, fuzz
+from tests.unit.core.world import DELAY_NS, SECOND_NS, Packet, World
+
+# ---- messages of the control stream --------------------------------------------------------------------
+
+
+def message_seeds() -> list[bytes]:
+    one = bytes(range(32))
+    examples: list[messages.Message] = [
+        messages.Hello(1, 3, 1, 0x123456, 1420, one, bytes(16)),
+        messages.Welcome(1, 1, 0x654321, 1420, one, one, bytes(64)),
+        messages.Proof(one, bytes(64)),
+        messages.Accept(Address("203.0.113.9", 443)),
+        messages.Accept(Address("2001:db8::9", 443)),
+        messages.Rekey(1, one),
+        messages.RekeyReply(1, one),
+        messages.RekeyDone(1),
+        messages.RekeyWanted(7),
+    ]
+    encoded = [messages.encode(message) for message in examples]
+    return [*encoded, b"".join(encoded)]
+
+
+def read_messages(chunks: list[bytes]) -> tuple[list[messages.Message], str]:
+    """What a reader makes of a stream that comes in these pieces, and how it ended."""
+    reader = messages.MessageReader()
+    found: list[messages.Message] = []
+    try:
+        for chunk in chunks:
+            found.extend(reader.feed(chunk))
+    except messages.MessageError as error:
+        return found, f"{type(error).__name__}: {error}"
+    return found, ""
+
+
+def run_messages(data: bytes) -> None:
+    whole, why = read_messages([data])
+    bytewise, why_bytewise = read_messages([data[i : i + 1] for i in range(len(data))])
+    assert (whole, why) == (bytewise, why_bytewise), "read whole = read bytewise"
+    encoded = b"".join(messages.encode(message) for message in whole)
+    assert data.startswith(encoded), "what was read is what was sent"
+
+
+# ---- datagrams to a tunnel ---------------------------------------------------------------------------------------
+
+HEAL_S = 90.0  # after the last fault: a close, backoff of at most 8 s, an attempt of at most 6 s, and once more
+STRANGER = Address("198.51.100.66", 6666)  # says things of its own
+RELAY = Address("198.51.100.77", 7777)  # repeats what others said
+AMPLIFICATION_MAX = 3  # RFC 9000, section 8.1
+FAULTS_MAX = 64
+
+
+class Attacker:
+    """Sits on the wire and does what the input says, datagram by datagram; then keeps still.
+
+    A rule of the virtual network: True takes the datagram away.
+    """
+
+    def __init__(self, world: World, script: bytes) -> None:
+        self.world = world
+        self.script = script
+        self.steps = 0
+        self.stranger_bytes = 0
+
+    def take(self, count: int) -> bytes:
+        taken, self.script = self.script[:count], self.script[count:]
+        return taken
+
+    def number(self) -> int:
+        return int.from_bytes(self.take(1), "big")
+
+    def __call__(self, packet: Packet) -> bool:
+        if not self.script or self.steps == FAULTS_MAX:
+            return False
+        self.steps += 1
+        match self.number() % 8:
+            case 0:
+                return True
+            case 1:
+                self.later(packet.data, packet.source, packet.target)
+            case 2:
+                data = bytearray(packet.data)
+                data[int.from_bytes(self.take(2), "big") % len(data)] ^= self.number()
+                self.later(bytes(data), packet.source, packet.target)
+                return True
+            case 3:
+                self.later(packet.data[: self.number()], packet.source, packet.target)
+                return True
+            case 4:  # bytes of the input's own, in QUIC's half of the first byte
+                data = self.take(self.number())
+                data = bytes([0x40 | (data[0] if data else 0)]) + data[1:]
+                self.stranger_bytes += len(data)
+                self.later(data, STRANGER, packet.target)
+            case 5:  # the same datagram from elsewhere
+                self.later(packet.data, RELAY, packet.target)
+            case 6:  # reflected
+                self.later(packet.data, packet.target, packet.source)
+        return False
+
+    def later(self, data: bytes, source: Address, target: Address) -> None:
+        if data:
+            packet = Packet(data, source, target)
+            self.world.at(self.world.now_ns + DELAY_NS, lambda: self.world.deliver(packet))
+
+
+def tunnel_seeds() -> list[bytes]:
+    return [
+        b"\x00" + bytes([7]) * 8,
+        b"\x01" + bytes([0, 7, 1, 7]) * 4,
+        b"\x02" + bytes([7, 2, 0, 40, 1, 7, 3, 60]) * 3,
+        b"\x00" + bytes([4, 40, 0xC3, 0, 0, 0, 1, 8]) + bytes(34) + bytes([5, 6, 7]) * 5,
+    ]
+
+
+def run_tunnel(data: bytes) -> None:
+    world = World()
+    attacker = Attacker(world, data[1:])
+    world.rules.append(attacker)
+    retry = ("never", "under-load", "always")[data[0] % 3 if data else 0]
+    hub, edge = world.pair(hub={"retry": retry})
+    world.run(HEAL_S, until=lambda: not attacker.script or attacker.steps == FAULTS_MAX)
+    attacker.script = b""
+    assert world.run(HEAL_S, until=lambda: hub.state() == edge.state() == "up"), "the wire healed, the tunnel not"
+    answered = sum(len(packet.data) for packet in hub.sent if packet.target.ip == STRANGER.ip)
+    assert answered <= AMPLIFICATION_MAX * attacker.stranger_bytes, f"{answered} > 3 x {attacker.stranger_bytes}"
+
+
+# ---- what an authenticated peer says on its stream ---------------------------------------------------------------
+
+REKEY_S = 2
+TALK_S = 8.0  # a handshake and some rekeys
+
+
+class Liar:
+    """Stands between a channel and its connection: says other bytes than the channel meant."""
+
+    def __init__(self, script: bytes) -> None:
+        self.script = script
+
+    def take(self, count: int) -> bytes:
+        taken, self.script = self.script[:count], self.script[count:]
+        return taken
+
+    def number(self) -> int:
+        return int.from_bytes(self.take(1), "big")
+
+    def encode(self, message: messages.Message) -> bytes:
+        genuine = messages.encode(message)
+        if not self.script:
+            return genuine
+        match self.number() % 6:
+            case 0:
+                data = bytearray(genuine)
+                data[self.number() % len(data)] ^= self.number()
+                return bytes(data)
+            case 1:
+                return genuine + genuine
+            case 2:  # a message that is well cut, of any type, before the one that was meant
+                body = self.take(self.number())
+                return bytes([self.number() % 10, 0, len(body)]) + body + genuine
+            case 3:
+                return self.take(1 + self.number()) or genuine
+        return genuine
+
+
+def stream_seeds() -> list[bytes]:
+    return [bytes([5]) * 12, bytes([5, 0, 9, 1, 5]), bytes([5, 5, 1, 5, 5]), bytes([5, 5, 5, 5, 2, 4, 0, 0, 0, 9, 7])]
+
+
+def run_stream(data: bytes) -> None:
+    world = World()
+    liar = Liar(data)
+    settings = {"rekey_after_ns": REKEY_S * SECOND_NS}
+    with mock.patch.object(channel, "encode", liar.encode):
+        hub, edge = world.pair(hub=settings, edge=settings)
+        world.run(TALK_S, until=lambda: not liar.script)
+        liar.script = b""
+        assert world.run(HEAL_S, until=lambda: hub.state() == edge.state() == "up"), "the truth did not mend it"
+        payload = b"\x45 after all that"
+        assert world.run(HEAL_S, until=lambda: edge.data(payload) and payload in hub.payloads()), "no data passes"
+
+
+# ---- the configuration file --------------------------------------------------------------------------------------
+
+
+@cache
+def folder() -> Path:
+    """Of this process, removed with it."""
+    made = Path(tempfile.mkdtemp(prefix="oxidized-fuzz-"))
+    atexit.register(shutil.rmtree, made)
+    return made
+
+
+def config_seeds() -> list[bytes]:
+    one = keys.public_text(bytes(range(32)))
+    two = keys.public_text(bytes(range(1, 33)))
+    edge = f"""version = 1
+[interface]
+name = "oxd0"
+address = ["10.70.0.2/24", "fd70::2/64"]
+mtu = 1280
+table = "auto"
+fwmark = 0x6f78
+[identity]
+key = "credential:key"
+[crypto]
+suite = "chacha20-poly1305"
+rekey_after = "120s"
+[defaults.peer]
+keepalive = "20s"
+[[peer]]
+name = "hub"
+public_key = "{one}"
+endpoint = ["hub.example.net:443", "[2001:db8::10]:443"]
+allowed_ips = ["10.70.0.0/24", "::/0"]
+transport = "quic"
+[control]
+metrics = "127.0.0.1:19586"
+[log]
+level = "info,session=debug"
+"""
+    hub = f"""version = 1
+include = ["*.toml.d"]
+[interface]
+address = ["10.70.0.1/24"]
+[identity]
+key = "file:/etc/oxidized/keys/hub.key"
+[listen]
+udp = ["0.0.0.0:443", "[::]:443"]
+retry = "always"
+max_handshakes_per_second = 200
+[[peer]]
+name = "a"
+public_key = "{one}"
+allowed_ips = ["10.70.0.2/32"]
+[[peer]]
+name = "b"
+public_key = "{two}"
+allowed_ips = ["10.70.0.3/32"]
+enable = false
+"""
+    return [edge.encode(), hub.encode()]
+
+
+def load(data: bytes) -> config.Config:
+    path = folder() / "fuzz.toml"
+    path.write_bytes(data)
+    return config.load(str(path))
+
+
+def run_config(data: bytes) -> None:
+    try:
+        read = load(data)
+    except ConfigError as error:
+        for problem in error.problems:
+            assert "\n" not in str(problem) and str(problem).isprintable(), "one line that a terminal can show"
+            assert 0 <= problem.line <= data.count(b"\n") + 1, "a line of the file"
+        return
+    effective = config.effective(read)
+    assert config.effective(load(effective.encode())) == effective, "the effective form means the same"
+
+
+# ---- key texts ---------------------------------------------------------------------------------------------------
+
+
+def key_seeds() -> list[bytes]:
+    one = bytes(range(32))
+    return [keys.private_text(one).encode() + b"\n", keys.public_text(one).encode()]
+
+
+def run_keys(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    for parse, show in ((keys.private_parse, keys.private_text), (keys.public_parse, keys.public_text)):
+        try:
+            key = parse(text)
+        except ValueError as error:
+            # Whatever stands there may be somebody's secret: no message may repeat it.
+            secret = text.strip().removeprefix(keys.PRIVATE_PREFIX).removeprefix(keys.PUBLIC_PREFIX)
+            assert len(secret) < 12 or secret not in str(error), "a message shows what it refused"
+            assert "\n" not in str(error), "one line"
+        else:
+            assert show(key) == text.strip(), "one key has one text"
+
+
+TARGETS: dict[str, Target] = {
+    "python_messages": Target(
+        run_messages,
+        message_seeds,
+        "a stream becomes messages or a MessageError, the same whole and bytewise",
+    ),
+    "python_tunnel": Target(
+        run_tunnel,
+        tunnel_seeds,
+        "nothing on the wire raises, a stranger gets at most thrice its bytes, a healed wire heals the tunnel",
+        cost=10,
+    ),
+    "python_stream": Target(
+        run_stream,
+        stream_seeds,
+        "whatever an authenticated peer says raises nothing, and does not outlast its saying",
+        cost=20,
+    ),
+    "python_config": Target(
+        run_config,
+        config_seeds,
+        "a configuration loads, and its effective form to the same, or each problem is one line with its place",
+        cost=4,
+    ),
+    "python_keys": Target(run_keys, key_seeds, "a key has one text; a refusal shows nothing of what it refused"),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.python_targets", description=__doc__)
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument("--inputs", type=int, help="so many inputs")
+    how.add_argument("--seconds", type=float, help="for so long")
+    how.add_argument("--replay", type=Path, help="this input alone")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("target", choices=TARGETS)
+    arguments = parser.parse_args()
+    target = TARGETS[arguments.target]
+    if arguments.replay:
+        target.run(arguments.replay.read_bytes())
+        print("clean")
+        return 0
+    bounds = {"count": arguments.inputs, "seconds": arguments.seconds}
+    tried = fuzz(arguments.target, target, **bounds, seed=arguments.seed)
+    print(f"{tried} inputs: {target.invariant}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""A plane with its io thread, over loopback sockets, and a socket pair where the TUN device would be. No root."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from oxidized.core.plane import Address
+from oxidized.ffi.dataplane import DataPlane
+
+IP_PKTINFO, IP_RECVTOS, IPV6_RECVPKTINFO, SO_RXQ_OVFL = 8, 13, 49, 40
+PATIENCE_S = 20.0
+
+
+def until(holds: Callable[[], Any], what: str) -> Any:
+    """Waits for something another thread does; its value. Fails when it does not come at all."""
+    for _ in range(int(PATIENCE_S * 1000)):
+        if found := holds():
+            return found
+        select.select([], [], [], 0.001)
+    raise AssertionError(f"waited {PATIENCE_S:.0f} s in vain: {what}")
+
+
+def udp(host: str = "127.0.0.1") -> socket.socket:
+    """A bound socket with all that the io thread reads of a datagram switched on."""
+    is_v6 = ":" in host
+    sock = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_DGRAM)
+    if is_v6:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVTOS, 1)
+    sock.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+    sock.bind((host, 0))
+    sock.settimeout(PATIENCE_S)
+    return sock
+
+
+def address_of(sock: socket.socket, index: int = 0) -> Address:
+    """Where others reach this socket; they send from their socket number `index`."""
+    host, port = sock.getsockname()[:2]
+    return Address(host, port, sock=index)
+
+
+@dataclass
+class Site:
+    """`tun` is our end of the device: what we write the plane reads. Use as a context manager through `running`."""
+
+    plane: DataPlane
+    socks: list[socket.socket]
+    tun: socket.socket
+    device: socket.socket
+    started: bool = field(default=False)
+
+    def start(self) -> None:
+        for sock in self.socks:
+            sock.setblocking(False)
+        self.plane.start(self.device.fileno(), [sock.fileno() for sock in self.socks])
+
+    def read(self, count: int) -> list[bytes]:
+        """So many packets that the plane wrote to the device; fails when they do not come."""
+        return [self.tun.recv(65536) for _ in range(count)]
+
+    def counter(self, name: str) -> int:
+        return int(self.plane.stats()[name])
+
+
+def make_site(plane: DataPlane, socks: list[socket.socket]) -> Site:
+    device, tun = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    device.setblocking(False)
+    tun.settimeout(PATIENCE_S)
+    return Site(plane, socks, tun, device)
+
+
+@contextmanager
+def running(*sites: Site) -> Iterator[None]:
+    """Starts the threads; at the end stops them and closes all descriptors."""
+    try:
+        for site in sites:
+            site.start()
+        yield
+    finally:
+        for site in sites:
+            site.plane.close()
+            for sock in (*site.socks, site.tun, site.device):
+                sock.close()

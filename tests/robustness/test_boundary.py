@@ -1,0 +1,375 @@
+"""Every function of oxi.h with every bad argument: an error, never a crash, and nothing changed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from oxidized.ffi._oxi import ffi, lib
+from tests.native.rig import KEY_A, KEY_B, S
+
+NULL = ffi.NULL
+GOOD_CONF = {
+    "peers_max": 2, "routes_max": 8, "pool_pkts": 256, "mtu_bytes": 1420, "rekey_packets": 1 << 20,
+    "key_packets_max": 1 << 28, "key_age_ns_max": 600 * S,
+}  # fmt: skip
+NO_PEERS = (2, 3, 4096, 2**31, 2**32 - 1)  # 0 is the peer of the fixture, 1 is free
+STRIDE = int(lib.OXI_DATAGRAM_MAX)
+
+
+def conf(**changes: int) -> Any:
+    made = ffi.new("oxi_conf *")
+    for name, value in {**GOOD_CONF, **changes}.items():
+        setattr(made, name, value)
+    return made
+
+
+def address(family: int = lib.OXI_AF_INET, port: int = 1, sock: int = 0) -> Any:
+    return ffi.new("oxi_addr *", {"family": family, "port": port, "sock": sock, "ip": [192, 0, 2, 1]})
+
+
+def prefix(family: int = lib.OXI_AF_INET, bits: int = 8, peer: int = 0) -> Any:
+    return ffi.new("oxi_prefix[1]", [{"family": family, "bits": bits, "peer": peer, "ip": [10]}])
+
+
+def session(**changes: int) -> Any:
+    made = ffi.new("oxi_session *", {"rx_index": 5, "tx_index": 6, "suite": lib.OXI_SUITE_AES256GCM, "may_send": 1})
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+class Door:
+    """A plane with peer 0 (session, address, route), and buffers that fit every call."""
+
+    def __init__(self) -> None:
+        self.dp = lib.oxi_dp_new(conf())
+        self.number = ffi.new("uint32_t *")
+        self.buf = ffi.new("uint8_t[]", 64 * STRIDE)
+        self.len = ffi.new("uint32_t[64]")
+        self.addr = ffi.new("oxi_addr[64]")
+        self.peers = ffi.new("uint32_t[64]")
+        self.events = ffi.new("oxi_event[64]")
+        self.stats = ffi.new("oxi_stats *")
+        self.peer_stats = ffi.new("oxi_peer_stats *")
+        self.errno = ffi.new("int *")
+        for each in self.addr:
+            each.family, each.port = lib.OXI_AF_INET, 1
+        assert lib.oxi_peer_add(self.dp, 0, S, 1, self.number) == lib.OXI_OK
+        assert lib.oxi_routes_set(self.dp, prefix(), 1) == lib.OXI_OK
+        assert lib.oxi_path_set(self.dp, 0, 0, address(), 1444) == lib.OXI_OK
+        assert lib.oxi_session_install(self.dp, S, 0, session(rx_index=1)) == lib.OXI_OK
+
+    def state(self) -> tuple[bytes, bytes]:
+        lib.oxi_stats_read(self.dp, self.stats)
+        lib.oxi_peer_stats_read(self.dp, 0, self.peer_stats)
+        return bytes(ffi.buffer(self.stats)), bytes(ffi.buffer(self.peer_stats))
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    made = Door()
+    yield made
+    lib.oxi_dp_free(made.dp)
+
+
+Bad = Callable[[Door], int]
+ARG: dict[str, Bad] = {
+    "peer_add out": lambda d: lib.oxi_peer_add(d.dp, 0, S, 1, NULL),
+    "peer_add dead_after": lambda d: lib.oxi_peer_add(d.dp, 0, 0, 1, d.number),
+    "peer_timers dead_after": lambda d: lib.oxi_peer_timers(d.dp, 0, 0, 0),
+    "routes_set null": lambda d: lib.oxi_routes_set(d.dp, NULL, 1),
+    "routes_set family": lambda d: lib.oxi_routes_set(d.dp, prefix(family=5), 1),
+    "routes_set no family": lambda d: lib.oxi_routes_set(d.dp, prefix(family=0), 1),
+    "routes_set bits of v4": lambda d: lib.oxi_routes_set(d.dp, prefix(bits=33), 1),
+    "routes_set bits of v6": lambda d: lib.oxi_routes_set(d.dp, prefix(lib.OXI_AF_INET6, 129), 1),
+    "path_set path": lambda d: lib.oxi_path_set(d.dp, 0, 4, address(), 1444),
+    "path_set family": lambda d: lib.oxi_path_set(d.dp, 0, 0, address(family=7), 1444),
+    "path_set port": lambda d: lib.oxi_path_set(d.dp, 0, 0, address(port=0), 1444),
+    "path_set sock": lambda d: lib.oxi_path_set(d.dp, 0, 0, address(sock=8), 1444),
+    "path_set payload": lambda d: lib.oxi_path_set(d.dp, 0, 0, address(), STRIDE + 1),
+    "index_pick out": lambda d: lib.oxi_index_pick(d.dp, 1, NULL),
+    "index_pick random": lambda d: lib.oxi_index_pick(d.dp, 1 << 24, d.number),
+    "session null": lambda d: lib.oxi_session_install(d.dp, S, 0, NULL),
+    "session rx_index 0": lambda d: lib.oxi_session_install(d.dp, S, 0, session(rx_index=0)),
+    "session rx_index": lambda d: lib.oxi_session_install(d.dp, S, 0, session(rx_index=1 << 24)),
+    "session tx_index": lambda d: lib.oxi_session_install(d.dp, S, 0, session(tx_index=1 << 24)),
+    "session suite 0": lambda d: lib.oxi_session_install(d.dp, S, 0, session(suite=0)),
+    "session suite 3": lambda d: lib.oxi_session_install(d.dp, S, 0, session(suite=3)),
+    "epoch rx_key": lambda d: lib.oxi_epoch_install(d.dp, S, 0, 1, NULL, KEY_B),
+    "epoch tx_key": lambda d: lib.oxi_epoch_install(d.dp, S, 0, 1, KEY_A, NULL),
+    "epoch same": lambda d: lib.oxi_epoch_install(d.dp, S, 0, 0, KEY_A, KEY_B),
+    "epoch skips": lambda d: lib.oxi_epoch_install(d.dp, S, 0, 2, KEY_A, KEY_B),
+    "ping path": lambda d: lib.oxi_ping(d.dp, S, 0, 4, NULL, 1, 0, 0),
+    "ping flags": lambda d: lib.oxi_ping(d.dp, S, 0, 0, NULL, 1, 2, 0),
+    "ping pad": lambda d: lib.oxi_ping(d.dp, S, 0, 0, NULL, 1, 0, lib.OXI_MTU_MAX + 1),
+    "ping address": lambda d: lib.oxi_ping(d.dp, S, 0, 0, address(family=9), 1, 0, 0),
+    "control_pop buf": lambda d: lib.oxi_control_pop(d.dp, NULL, STRIDE, d.len, d.addr, 1),
+    "control_pop len": lambda d: lib.oxi_control_pop(d.dp, d.buf, STRIDE, NULL, d.addr, 1),
+    "control_pop from": lambda d: lib.oxi_control_pop(d.dp, d.buf, STRIDE, d.len, NULL, 1),
+    "control_pop stride": lambda d: lib.oxi_control_pop(d.dp, d.buf, lib.OXI_CONTROL_MAX - 1, d.len, d.addr, 1),
+    "carrier_pop buf": lambda d: lib.oxi_carrier_pop(d.dp, NULL, STRIDE, d.len, d.peers, 1),
+    "carrier_pop len": lambda d: lib.oxi_carrier_pop(d.dp, d.buf, STRIDE, NULL, d.peers, 1),
+    "carrier_pop peer": lambda d: lib.oxi_carrier_pop(d.dp, d.buf, STRIDE, d.len, NULL, 1),
+    "carrier_pop stride": lambda d: lib.oxi_carrier_pop(d.dp, d.buf, lib.OXI_CONTROL_MAX - 1, d.len, d.peers, 1),
+    "event_pop events": lambda d: lib.oxi_event_pop(d.dp, NULL, 1),
+    "carrier_push buf": lambda d: lib.oxi_carrier_push(d.dp, S, 0, NULL, STRIDE, d.len, 1),
+    "carrier_push len": lambda d: lib.oxi_carrier_push(d.dp, S, 0, d.buf, STRIDE, NULL, 1),
+    "carrier_push count": lambda d: lib.oxi_carrier_push(d.dp, S, 0, d.buf, STRIDE, d.len, 65),
+    "inner_push buf": lambda d: lib.oxi_inner_push(d.dp, S, NULL, STRIDE, d.len, 1),
+    "inner_push len": lambda d: lib.oxi_inner_push(d.dp, S, d.buf, STRIDE, NULL, 1),
+    "inner_push count": lambda d: lib.oxi_inner_push(d.dp, S, d.buf, STRIDE, d.len, 65),
+    "inner_push count huge": lambda d: lib.oxi_inner_push(d.dp, S, d.buf, STRIDE, d.len, 2**32 - 1),
+    "outer_push buf": lambda d: lib.oxi_outer_push(d.dp, S, NULL, STRIDE, d.len, d.addr, 1),
+    "outer_push len": lambda d: lib.oxi_outer_push(d.dp, S, d.buf, STRIDE, NULL, d.addr, 1),
+    "outer_push from": lambda d: lib.oxi_outer_push(d.dp, S, d.buf, STRIDE, d.len, NULL, 1),
+    "outer_push count": lambda d: lib.oxi_outer_push(d.dp, S, d.buf, STRIDE, d.len, d.addr, 65),
+    "outer_push from nowhere": lambda d: lib.oxi_outer_push(d.dp, S, d.buf, STRIDE, d.len, address(0), 1),
+    "outer_push from carrier": lambda d: lib.oxi_outer_push(d.dp, S, d.buf, STRIDE, d.len, address(1), 1),
+    "outer_push family": lambda d: lib.oxi_outer_push(d.dp, S, d.buf, STRIDE, d.len, address(255), 1),
+    "outer_push sock": lambda d: lib.oxi_outer_push(d.dp, S, d.buf, STRIDE, d.len, address(sock=8), 1),
+    "inner_pop buf": lambda d: lib.oxi_inner_pop(d.dp, NULL, STRIDE, d.len, d.peers, 1),
+    "inner_pop len": lambda d: lib.oxi_inner_pop(d.dp, d.buf, STRIDE, NULL, d.peers, 1),
+    "inner_pop peer": lambda d: lib.oxi_inner_pop(d.dp, d.buf, STRIDE, d.len, NULL, 1),
+    "inner_pop stride": lambda d: lib.oxi_inner_pop(d.dp, d.buf, STRIDE - 1, d.len, d.peers, 1),
+    "outer_pop buf": lambda d: lib.oxi_outer_pop(d.dp, NULL, STRIDE, d.len, d.addr, 1),
+    "outer_pop len": lambda d: lib.oxi_outer_pop(d.dp, d.buf, STRIDE, NULL, d.addr, 1),
+    "outer_pop to": lambda d: lib.oxi_outer_pop(d.dp, d.buf, STRIDE, d.len, NULL, 1),
+    "outer_pop stride": lambda d: lib.oxi_outer_pop(d.dp, d.buf, STRIDE - 1, d.len, d.addr, 1),
+    "stats_read out": lambda d: lib.oxi_stats_read(d.dp, NULL),
+    "peer_stats_read out": lambda d: lib.oxi_peer_stats_read(d.dp, 0, NULL),
+    "io_start conf": lambda d: lib.oxi_io_start(d.dp, NULL, d.errno),
+    "io_start errno": lambda d: lib.oxi_io_start(d.dp, io_conf(), NULL),
+    "io_start tun": lambda d: lib.oxi_io_start(d.dp, io_conf(tun_fd=-1), d.errno),
+    "io_start notify": lambda d: lib.oxi_io_start(d.dp, io_conf(notify_fd=-1), d.errno),
+    "io_start no sock": lambda d: lib.oxi_io_start(d.dp, io_conf(sock_count=0), d.errno),
+    "io_start socks": lambda d: lib.oxi_io_start(d.dp, io_conf(sock_count=9), d.errno),
+    "io_start sock": lambda d: lib.oxi_io_start(d.dp, io_conf(sock_fds=[-1] * 8), d.errno),
+}
+
+
+def io_conf(**changes: Any) -> Any:
+    return ffi.new("oxi_io_conf *", {"tun_fd": 0, "notify_fd": 0, "sock_count": 1, "sock_fds": [0] * 8, **changes})
+
+
+@pytest.mark.parametrize("name", ARG)
+def test_bad_argument_is_refused_and_changes_nothing(door: Door, name: str) -> None:
+    before = door.state()
+    assert ARG[name](door) == lib.OXI_E_ARG
+    assert door.state() == before
+
+
+ABSENT: dict[str, Callable[[Door, int], int]] = {
+    "peer_timers": lambda d, n: lib.oxi_peer_timers(d.dp, n, 0, S),
+    "peer_remove": lambda d, n: lib.oxi_peer_remove(d.dp, n),
+    "routes_set": lambda d, n: lib.oxi_routes_set(d.dp, prefix(peer=n), 1),
+    "path_set": lambda d, n: lib.oxi_path_set(d.dp, n, 0, address(), 1444),
+    "session_install": lambda d, n: lib.oxi_session_install(d.dp, S, n, session()),
+    "session_send": lambda d, n: lib.oxi_session_send(d.dp, S, n),
+    "session_drop": lambda d, n: lib.oxi_session_drop(d.dp, n),
+    "epoch_install": lambda d, n: lib.oxi_epoch_install(d.dp, S, n, 1, KEY_A, KEY_B),
+    "epoch_send": lambda d, n: lib.oxi_epoch_send(d.dp, S, n, 0),
+    "ping": lambda d, n: lib.oxi_ping(d.dp, S, n, 0, NULL, 1, 0, 0),
+    "carrier_push": lambda d, n: lib.oxi_carrier_push(d.dp, S, n, d.buf, STRIDE, d.len, 1),
+    "peer_stats_read": lambda d, n: lib.oxi_peer_stats_read(d.dp, n, d.peer_stats),
+}
+
+
+@pytest.mark.parametrize("name", ABSENT)
+def test_peer_that_is_not_there(door: Door, name: str) -> None:
+    before = door.state()
+    for number in (1, *NO_PEERS):
+        assert ABSENT[name](door, number) == lib.OXI_E_ABSENT
+    assert door.state() == before
+
+
+NO_PLANE: dict[str, Callable[[], int]] = {
+    "peer_add": lambda: lib.oxi_peer_add(NULL, 0, S, 1, ffi.new("uint32_t *")),
+    "peer_timers": lambda: lib.oxi_peer_timers(NULL, 0, 0, S),
+    "peer_remove": lambda: lib.oxi_peer_remove(NULL, 0),
+    "routes_set": lambda: lib.oxi_routes_set(NULL, prefix(), 1),
+    "path_set": lambda: lib.oxi_path_set(NULL, 0, 0, address(), 1444),
+    "index_pick": lambda: lib.oxi_index_pick(NULL, 1, ffi.new("uint32_t *")),
+    "session_install": lambda: lib.oxi_session_install(NULL, S, 0, session()),
+    "session_send": lambda: lib.oxi_session_send(NULL, S, 0),
+    "session_drop": lambda: lib.oxi_session_drop(NULL, 0),
+    "epoch_install": lambda: lib.oxi_epoch_install(NULL, S, 0, 1, KEY_A, KEY_B),
+    "epoch_send": lambda: lib.oxi_epoch_send(NULL, S, 0, 1),
+    "ping": lambda: lib.oxi_ping(NULL, S, 0, 0, NULL, 1, 0, 0),
+    "control_pop": lambda: lib.oxi_control_pop(NULL, *some_buffers("oxi_addr[1]"), 1),
+    "event_pop": lambda: lib.oxi_event_pop(NULL, ffi.new("oxi_event[1]"), 1),
+    "carrier_pop": lambda: lib.oxi_carrier_pop(NULL, *some_buffers("uint32_t[1]"), 1),
+    "carrier_push": lambda: lib.oxi_carrier_push(NULL, S, 0, b"x" * STRIDE, STRIDE, [1], 1),
+    "stats_read": lambda: lib.oxi_stats_read(NULL, ffi.new("oxi_stats *")),
+    "peer_stats_read": lambda: lib.oxi_peer_stats_read(NULL, 0, ffi.new("oxi_peer_stats *")),
+    "inner_push": lambda: lib.oxi_inner_push(NULL, S, b"x" * STRIDE, STRIDE, [1], 1),
+    "inner_pop": lambda: lib.oxi_inner_pop(NULL, *some_buffers("uint32_t[1]"), 1),
+    "outer_push": lambda: lib.oxi_outer_push(NULL, S, b"x" * STRIDE, STRIDE, [1], address(), 1),
+    "outer_pop": lambda: lib.oxi_outer_pop(NULL, *some_buffers("oxi_addr[1]"), 1),
+    "io_start": lambda: lib.oxi_io_start(NULL, io_conf(), ffi.new("int *")),
+    "io_stop": lambda: lib.oxi_io_stop(NULL),
+}
+
+
+def some_buffers(third: str) -> tuple[Any, ...]:
+    return ffi.new("uint8_t[]", STRIDE), STRIDE, ffi.new("uint32_t[1]"), ffi.new(third)
+
+
+@pytest.mark.parametrize("name", NO_PLANE)
+def test_no_plane(name: str) -> None:
+    assert NO_PLANE[name]() == lib.OXI_E_ARG
+
+
+def test_no_plane_where_there_is_no_error_code() -> None:
+    lib.oxi_dp_free(NULL)
+    assert lib.oxi_tick(NULL, 5) == 2**64 - 1
+
+
+def test_every_function_is_tried() -> None:
+    """A new function of oxi.h comes with its bad arguments."""
+    functions = {name.removeprefix("oxi_") for name in dir(lib) if name.startswith("oxi_")}
+    without_plane = {"abi", "clock_ns", "drop_help", "drop_name", "dp_free", "dp_new", "stage_name", "suite_best", "tick"}
+    assert functions == set(NO_PLANE) | without_plane
+
+
+BAD_CONF = {
+    "peers_max": (0, lib.OXI_PEERS_LIMIT + 1, 2**32 - 1),
+    "routes_max": (0, 65537, 2**32 - 1),
+    "pool_pkts": (0, 255, 8193, 2**32 - 1),
+    "mtu_bytes": (0, lib.OXI_MTU_MIN - 1, lib.OXI_MTU_MAX + 1, 2**32 - 1),
+    "rekey_packets": (0, (1 << 28) + 1, 2**64 - 1),
+    "key_packets_max": (0, (1 << 20) - 1, (1 << 28) + 1, 2**64 - 1),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, v) for name, values in BAD_CONF.items() for v in values])
+def test_bad_configuration(name: str, value: int) -> None:
+    assert lib.oxi_dp_new(conf(**{name: value})) == NULL
+
+
+def test_no_configuration() -> None:
+    assert lib.oxi_dp_new(NULL) == NULL
+
+
+@pytest.mark.parametrize("limits", [{}, {"peers_max": 1, "routes_max": 1}, {"mtu_bytes": 9000, "pool_pkts": 8192}])
+def test_limits_themselves_are_good(limits: dict[str, int]) -> None:
+    plane = lib.oxi_dp_new(conf(**limits))
+    assert plane != NULL
+    lib.oxi_dp_free(plane)
+
+
+def test_names_end() -> None:
+    for function in (lib.oxi_drop_name, lib.oxi_drop_help):
+        assert function(0) != NULL
+        assert function(lib.OXI_DROPS_MAX) == function(2**32 - 1) == NULL
+    assert lib.oxi_stage_name(lib.OXI_DIR_OUT, 2**32 - 1) == lib.oxi_stage_name(77, 2**32 - 1) == NULL
+
+
+def test_lengths_beyond_the_stride(door: Door) -> None:
+    door.len[1] = 41
+    before = door.state()
+    assert lib.oxi_inner_push(door.dp, S, door.buf, 40, door.len, 2) == lib.OXI_E_ARG
+    assert lib.oxi_outer_push(door.dp, S, door.buf, 40, door.len, door.addr, 2) == lib.OXI_E_ARG
+    assert lib.oxi_carrier_push(door.dp, S, 0, door.buf, 40, door.len, 2) == lib.OXI_E_ARG
+    assert door.state() == before
+
+
+def test_full_tables(door: Door) -> None:
+    assert lib.oxi_peer_add(door.dp, 0, S, 1, door.number) == lib.OXI_OK
+    assert lib.oxi_peer_add(door.dp, 0, S, 1, door.number) == lib.OXI_E_FULL
+    for expected in (lib.OXI_OK,) * 7 + (lib.OXI_E_FULL,):
+        assert lib.oxi_index_pick(door.dp, 0, door.number) == expected
+        if expected == lib.OXI_OK:
+            reserve(door, door.number[0])
+
+
+def reserve(door: Door, index: int) -> None:
+    """Takes a slot of the session table, as the peer's next session."""
+    free = [0, 0, 0, 1, 1, 1, 1]
+    taken = getattr(door, "taken", 0)
+    door.taken = taken + 1  # type: ignore[attr-defined]
+    may_send = int(taken not in (1, 5))
+    lib.oxi_session_install(door.dp, S, free[taken], session(rx_index=index, may_send=may_send))
+
+
+ORDERS: dict[str, str] = {
+    "rekey twice without moving": """
+d.epoch_install(2, p, 1, k, k)
+try:
+    d.epoch_install(2, p, 2, k, k)
+except NativeError as error:
+    assert error.code == -1, error.code
+d.inner_push(3, [packet])
+""",
+    "rekey twice, the hub slower": """
+for epoch in range(1, 9):
+    d.epoch_install(2, p, epoch, k, k)
+    d.inner_push(3, [packet])
+    d.epoch_send(3, p, epoch)
+    d.inner_push(3, [packet])
+""",
+    "back to the epoch before, and on": """
+d.epoch_install(2, p, 1, k, k)
+d.epoch_send(2, p, 1)
+d.epoch_send(2, p, 0)
+try:
+    d.epoch_install(2, p, 2, k, k)
+except NativeError as error:
+    assert error.code == -1, error.code
+d.inner_push(3, [packet])
+""",
+    "time runs backwards": """
+d.tick(10**12)
+d.inner_push(10**9, [packet])
+d.tick(5)
+d.ping(1, p, 0, token=1)
+d.tick(2**64 - 1)
+d.tick(0)
+""",
+    "session after session": """
+for n in range(50):
+    d.session_install(n, p, SessionKeys(d.index_pick(n), n, Suite.AES_256_GCM, k, k, n % 3 > 0))
+    d.inner_push(n, [packet])
+    if n % 7 == 0:
+        d.session_drop(p)
+    d.tick(n)
+""",
+    "peers come and go with packets inside": """
+for n in range(20):
+    d.inner_push(n, [packet] * 5)
+    d.peer_remove(p)
+    d.tick(n)
+    p = d.peer_add(keepalive_ns=1, dead_after_ns=1, is_initiator=True)
+    d.routes_set([(ip_network("10.0.0.0/8"), p)])
+    d.session_install(n, p, SessionKeys(d.index_pick(n), n, Suite.AES_256_GCM, k, k, True))
+    d.path_set(p, 0, Address("192.0.2.1", 5), 1444)
+    d.outer_pop()
+""",
+    "freed twice": "d.close()",
+}
+PROLOGUE = """
+from ipaddress import ip_network
+from oxidized.core.plane import Address, SessionKeys, Suite
+from oxidized.errors import NativeError
+from oxidized.ffi.dataplane import DataPlane
+from tests.native.rig import ipv4
+d = DataPlane(peers_max=2)
+p = d.peer_add(keepalive_ns=10**9, dead_after_ns=10**9, is_initiator=True)
+d.routes_set([(ip_network("10.0.0.0/8"), p)])
+d.path_set(p, 0, Address("192.0.2.1", 5), 1444)
+k, packet = bytes(32), ipv4()
+d.session_install(1, p, SessionKeys(d.index_pick(9), 4, Suite.AES_256_GCM, k, k, True))
+"""
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_wrong_order_does_not_crash(name: str) -> None:
+    """In a process of its own: an assertion of the core ends the process."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROLOGUE + ORDERS[name] + "\nd.close()\n"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
