@@ -97,6 +97,7 @@ class _Loader:
     def __init__(self, path: str) -> None:
         self._path = path
         self._problems: list[Problem] = []
+        self._files: dict[str, int] = {}  # in the order they were read
         # What is left out stands for its default; these depend on the file's name.
         self._name = os.path.basename(path).removesuffix(".toml")
 
@@ -122,8 +123,7 @@ class _Loader:
 
     def _error(self) -> ConfigError:
         problems = list(dict.fromkeys(self._problems))
-        order = {problem.file: index for index, problem in reversed(list(enumerate(problems)))}
-        problems.sort(key=lambda problem: (order[problem.file], problem.line))
+        problems.sort(key=lambda problem: (self._files[problem.file], problem.line))
         if len(problems) > _PROBLEMS_MAX:
             more = len(problems) - _PROBLEMS_MAX
             problems[_PROBLEMS_MAX:] = [Problem(self._path, 0, "", f"and {more} more problems")]
@@ -135,6 +135,7 @@ class _Loader:
     # ---- files ----
 
     def _source(self, path: str) -> _Source | None:
+        self._files.setdefault(path, len(self._files))
         try:
             text = _read_text(path)
         except OSError as error:

@@ -199,7 +199,7 @@ def _address(text: str) -> Interface:
     except ValueError:
         raise ValueError("is no IP address with prefix length") from None
     address = found.ip
-    if getattr(address, "scope_id", None):
+    if "%" in text:
         raise ValueError("must not name a zone")
     if address.is_multicast or address.is_unspecified or address.is_loopback:
         raise ValueError("is no address that an interface can have")

@@ -18,24 +18,28 @@ static bool addr_equal(const oxi_addr *a, const oxi_addr *b)
 }
 
 /* The newest packet says where the peer is. The side that dialled chooses the transport itself, so
- * it follows addresses only from UDP to UDP. */
+ * it follows addresses only from UDP to UDP; and it leaves its own address to the kernel, as that may
+ * change with the network it is in. The side that was called must answer from the address called. */
 static void roam(dp *d, peer *pr, const pkt *p)
 {
     path *pa = &pr->paths[p->path];
-    if (!p->is_newest || p->is_probe || p->session != pr->current || addr_equal(&pa->addr, &p->addr))
+    oxi_addr from = p->addr;
+    if (pr->is_initiator)
+        memset(from.local, 0, sizeof from.local);
+    if (!p->is_newest || p->is_probe || p->session != pr->current || addr_equal(&pa->addr, &from))
         return;
-    bool is_carrier = p->addr.family == OXI_AF_CARRIER;
+    bool is_carrier = from.family == OXI_AF_CARRIER;
     if (pr->is_initiator && is_carrier != (pa->addr.family == OXI_AF_CARRIER))
         return;
-    bool is_elsewhere = pa->addr.family != p->addr.family || pa->addr.port != p->addr.port ||
-                        memcmp(pa->addr.ip, p->addr.ip, sizeof pa->addr.ip) != 0;
-    pa->addr = p->addr;
-    pa->stats.addr = p->addr;
+    bool is_elsewhere = pa->addr.family != from.family || pa->addr.port != from.port ||
+                        memcmp(pa->addr.ip, from.ip, sizeof pa->addr.ip) != 0;
+    pa->addr = from;
+    pa->stats.addr = from;
     if (pa->payload_max == 0)
         pa->payload_max = d->conf.mtu_bytes + OXI_OVERHEAD_BYTES;
     if (!is_elsewhere)
         return;
-    oxi_event ev = { .type = OXI_EV_ROAMED, .peer = p->peer, .path = p->path, .addr = p->addr };
+    oxi_event ev = { .type = OXI_EV_ROAMED, .peer = p->peer, .path = p->path, .addr = from };
     event_put(d, &ev);
 }
 

@@ -172,6 +172,21 @@ static uint32_t tx_gather(io *o, uint32_t *sock)
     return n;
 }
 
+/* The own address this packet was to leave from is no longer ours: forget it, for the path, too.
+ * False: there was none to forget. */
+static bool local_forget(io *o, pkt *p)
+{
+    static const uint8_t nowhere[16];
+    bool is_about_local = errno == EINVAL || errno == ENETUNREACH || errno == EADDRNOTAVAIL;
+    if (!is_about_local || memcmp(p->addr.local, nowhere, sizeof nowhere) == 0)
+        return false;
+    oxi_addr *to = &o->core->peers[p->peer].paths[p->path].addr;
+    if (memcmp(to->local, p->addr.local, sizeof to->local) == 0)
+        memset(to->local, 0, sizeof to->local);
+    memset(p->addr.local, 0, sizeof p->addr.local);
+    return true;
+}
+
 void udp_flush(io *o)
 {
     dp *d = o->core;
@@ -186,7 +201,7 @@ void udp_flush(io *o)
             o->blocked_socks |= 1u << sock; /* the packets stay in the outbox until POLLOUT */
             return;
         }
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && (errno == EINTR || local_forget(o, fifo_peek(&d->outbox, 0))))
             continue;
         if (n < 0) /* the first one was refused; the others get their own chance */
             drop_out(d, fifo_take(&d->outbox), DROP_SEND_FAILED);

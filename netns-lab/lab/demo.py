@@ -17,16 +17,10 @@ from lab.topology import Direction, EmulatedLink, Lab, remove_stale, unaccounted
 SEED = 7
 LINK = {"rate": "50M", "delay": "20ms", "queue": "100ms", "loss": "1%"}
 METRICS = "127.0.0.1:19586"
-TRANSFER_BYTES = 10_000_000
+TRANSFER_BYTES = 3_000_000
 UDP_SECONDS = 3.0
 SETTLE_SECONDS = 1.0
-SHOWN_METRICS = (
-    "oxidized_peer_",
-    "oxidized_path_",
-    "oxidized_session",
-    "oxidized_handshake",
-    "oxidized_dropped",
-)
+SHOWN_METRICS = ("oxidized_peer_", "oxidized_path_", "oxidized_handshakes", "oxidized_dropped")
 SHOWN_METRICS_MAX = 14
 
 TOPOLOGY = r"""

@@ -52,7 +52,8 @@ class Tunnel:
         return sum(daemon.cpu_seconds() for daemon in self.daemons)
 
     def rss_bytes(self) -> int:
-        return sum(daemon.rss_bytes() for daemon in self.daemons)
+        """Resident memory of the larger of the two daemons."""
+        return max(daemon.rss_bytes() for daemon in self.daemons)
 
     def expect_alive(self) -> None:
         for daemon in self.daemons:

@@ -221,11 +221,6 @@ class Channel:
         self._deadline.cancel()
         self._epoch_begins(now_ns)
 
-    def _check_index(self, agreed: Agreed) -> None:
-        """The index was free when we named it, a round trip ago; another session may have it now."""
-        if self._core.plane.index_pick(agreed.rx_index) != agreed.rx_index:
-            raise Rejected("index-taken")
-
     def _epoch_begins(self, now_ns: int) -> None:
         self._epoch_since_ns = now_ns
         self._rekey.set(now_ns + self._rekey_after_ns())
@@ -245,6 +240,11 @@ class Channel:
     def _too_late(self, now_ns: int) -> None:
         if self.phase is Phase.OPEN:
             self.fail("control-silent", CLOSE_REPLACED, now_ns)
+        elif self.phase is Phase.TLS and not self.link.is_client:
+            # Its address is not proved: another word could be the one that makes us an amplifier.
+            self._core.counters.count("handshake-timeout")
+            self._core.quic.abandon(self.link)
+            self._end("handshake-timeout", CLOSE_NONE, now_ns)
         else:
             self.fail("handshake-timeout", CLOSE_REJECTED, now_ns)
 
@@ -342,7 +342,7 @@ class EdgeChannel(Channel):
         assert self._handshake is not None
         proof, agreed = self._handshake.welcome(welcome)
         self._handshake = None
-        self._check_index(agreed)
+        self._core.check_index(agreed.rx_index)
         self.peer.receive_ready(agreed, now_ns)
         self._agreed = agreed
         self.send(proof)
@@ -378,9 +378,7 @@ class EdgeChannel(Channel):
 class HubChannel(Channel):
     """Our end when we are called. `known` finds a peer that may call by its static key."""
 
-    def __init__(
-        self, core: Context, link: QuicLink, known: dict[bytes, ChannelPeer], now_ns: int
-    ) -> None:
+    def __init__(self, core: Context, link: QuicLink, known: dict[bytes, ChannelPeer], now_ns: int) -> None:
         super().__init__(core, link, now_ns)
         self._known = known
         self._handshake: HubHandshake | None = None
@@ -418,7 +416,7 @@ class HubChannel(Channel):
         assert self._handshake is not None
         agreed = self._handshake.proof(proof, self._known)
         self._handshake = None
-        self._check_index(agreed)
+        core.check_index(agreed.rx_index)
         self.peer = self._known[agreed.static]
         core.quic.authenticated(self.link)
         self._open(agreed, now_ns, is_edge=False)

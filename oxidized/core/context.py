@@ -11,6 +11,7 @@ from oxidized.core.handshake import Entropy, Identity, Offer, Rejected
 from oxidized.core.plane import Plane
 from oxidized.core.quic_server import QuicServer
 from oxidized.core.timers import Timers
+from oxidized.errors import NativeError
 
 INDEX_ENTROPY_BYTES = 3
 
@@ -37,7 +38,18 @@ class Context:
 
         Raises Rejected when there is none at all.
         """
-        index = self.plane.index_pick(int.from_bytes(self.entropy(INDEX_ENTROPY_BYTES), "big"))
+        index = self._index_near(int.from_bytes(self.entropy(INDEX_ENTROPY_BYTES), "big"))
         if index == 0:
             raise Rejected("index-taken")
         return index
+
+    def check_index(self, index: int) -> None:
+        """The index was free when we named it, a round trip ago. Raises Rejected if it is not any more."""
+        if self._index_near(index) != index:
+            raise Rejected("index-taken")
+
+    def _index_near(self, wanted: int) -> int:
+        try:
+            return self.plane.index_pick(wanted)
+        except NativeError:
+            return 0  # every slot is taken: many handshakes at once, and the ones before still linger

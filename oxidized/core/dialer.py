@@ -32,6 +32,7 @@ class Dialer:
         self._resolve = core.timers.new(self._resolve_due)
         self._asked_ns: int | None = None
         self._succeeded_ns: int | None = None
+        self._is_torn = False
         self._turn = 0
         self.addresses: tuple[Address, ...] = ()
         self.attempt: EdgeChannel | None = None
@@ -57,26 +58,34 @@ class Dialer:
     def succeeded(self, now_ns: int) -> None:
         """A session stands: rest, but look the names up from time to time."""
         self.attempt = None
-        self.is_active = False
+        self.is_active = self._is_torn = False
         self._succeeded_ns = now_ns
         self._next.cancel()
         self._resolve.set(now_ns + self._settings.resolve_ns)
 
-    def failed(self, now_ns: int) -> None:
-        """The attempt is over without a session."""
+    def failed(self, now_ns: int, *, is_torn: bool) -> None:
+        """The attempt is over without a session.
+
+        `is_torn`: it ended between our PROOF and the hub's ACCEPT. The hub may have gone over to the
+        new session and closed the old connection, so there is no resting before another one stands.
+        """
         self.attempt = None
         self._turn += 1
+        if is_torn:
+            self._is_torn = self.is_active = True
         if self.is_active:
             self._next.set(now_ns + self._backoff.next_ns())
 
     def relax(self) -> None:
         """The old session turned out to live: finish the attempt under way, but begin no new one."""
+        if self._is_torn:
+            return
         self.is_active = False
         self._next.cancel()
 
     def stop(self, code: int) -> None:
         """No more calls."""
-        self.is_active = False
+        self.is_active = self._is_torn = False
         self._next.cancel()
         self._resolve.cancel()
         if self.attempt is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from oxidized.core.channel import Channel
+from oxidized.core.channel import Channel, Phase
 from oxidized.core.context import Context
 from oxidized.core.dialer import Dialer
 from oxidized.core.events import PeerDown, PeerStatus, PeerUp, Pong, Roamed, TransportChanged
@@ -187,7 +187,7 @@ class Peer:
     def channel_failed(self, channel: Channel, result: str, now_ns: int) -> None:
         self._handshakes[result] += 1
         if self._dialer is not None and self._dialer.attempt is channel:
-            self._dialer.failed(now_ns)
+            self._dialer.failed(now_ns, is_torn=channel.phase is Phase.ACCEPT)
 
     def channel_lost(self, channel: Channel, code: int, now_ns: int) -> None:
         if self._channel is not channel:
@@ -325,6 +325,8 @@ class Peer:
 
     def _forget_session(self) -> None:
         self._core.plane.session_drop(self.handle)
+        # Nowhere, so that the first packet of the next session is heard of as a change of place.
+        self._path(None, self._mtu_bytes)
         self._established_ns = None
         self._step.cancel()
         self._expiry.cancel()

@@ -16,13 +16,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aioquic.quic import events as quic_events
+from aioquic.quic.packet import QuicErrorCode
 
 from oxidized.core.plane import Address
 from oxidized.core.quic_tls import DATAGRAM_BYTES_MAX, DATAGRAM_OVERHEAD_BYTES, Connection
 
 CONTROL_STREAM = 0
 CARRIER_BYTES_MAX = DATAGRAM_BYTES_MAX - DATAGRAM_OVERHEAD_BYTES
-CARRIER_QUEUE_MAX = 128  # data packets waiting for QUIC's window: about 15 ms at 100 Mbit/s
+CARRIER_QUEUE_MAX = 64  # data packets waiting for QUIC's window: one batch of the packet path
+HARMLESS = frozenset(  # ends of a connection that nobody is to blame for, as aioquic names them
+    {QuicErrorCode.NO_ERROR, QuicErrorCode.INTERNAL_ERROR, QuicErrorCode.NO_VIABLE_PATH}
+)
 TIMER_NS_MIN = 100_000  # never come back sooner: bounds the work a timer of aioquic can cause
 
 CLOSE_BYE = 0x00
@@ -66,7 +70,10 @@ class Misused:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The connection is over, by us or by them. `code` is the application's where `is_application`."""
+    """The connection is over, by us or by them. `code` is the application's where `is_application`.
+
+    `is_broken`: the other side broke QUIC, or its input broke aioquic.
+    """
 
     code: int
     is_application: bool
@@ -276,7 +283,10 @@ class QuicLink:
             case quic_events.ConnectionIdRetired(connection_id=cid):
                 self._events.append(CidRetired(cid))
             case quic_events.ConnectionTerminated(error_code=code, frame_type=frame_type):
+                is_application = frame_type is None
                 self.is_closed = True
-                self._events.append(Closed(code, is_application=frame_type is None, is_broken=False))
+                self._events.append(
+                    Closed(code, is_application, is_broken=not is_application and code not in HARMLESS)
+                )
             case _:
                 pass

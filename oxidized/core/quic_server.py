@@ -173,6 +173,12 @@ class QuicServer:
         if slot is not None:
             self._leave_half_open(slot)
 
+    def abandon(self, link: QuicLink) -> None:
+        """Forget a connection at once and without a word."""
+        slot = self._slots.get(link)
+        if slot is not None:
+            self._forget(slot)
+
     def flush(self, now_ns: int) -> None:
         """Tell the owners what happened, take out what is to be sent, set the timers."""
         while self._touched:

@@ -14,9 +14,11 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import oxidized
@@ -41,7 +43,7 @@ from oxidized.io.control_socket import ControlSocket
 from oxidized.io.driver import Driver
 from oxidized.io.failure import StartError
 from oxidized.io.metrics import MetricsServer, render
-from oxidized.io.netlink import Netlink
+from oxidized.io.netlink import Netlink, reverse_path_is_strict
 from oxidized.io.netplan import Plan, plan_make
 from oxidized.io.reload import Bounds, Outcome, PeerSteps, Target, compare, peer_steps
 from oxidized.io.resolver import Resolver, endpoint_split
@@ -62,6 +64,11 @@ KEY_AGES_MAX = 5  # times rekey_after
 
 WATCH_S = 5.0  # without a watchdog; the C thread turns at least once a second
 SUITE_NAMES = {Suite.AES_256_GCM: "aes-256-gcm", Suite.CHACHA20_POLY1305: "chacha20-poly1305"}
+
+STRICT_REVERSE_PATH = (
+    "a default route goes into the tunnel and the reverse-path filter is strict: set the sysctl "
+    "net.ipv4.conf.all.src_valid_mark to 1, or what the hub answers is dropped"
+)
 
 log = logging.getLogger("oxidized.daemon")
 
@@ -133,6 +140,8 @@ class Daemon:
         failures = await self._network_apply()
         if failures:
             raise StartError(f"interface {interface.name}: {failures[0]}")
+        if socket.AF_INET in self._plan().rule_families and reverse_path_is_strict():
+            log.warning("%s", STRICT_REVERSE_PATH)
         undo.callback(self._plane.stop)
         self._plane.start(tun_fd, self._sockets.fds)
         self._driver.start()
@@ -295,7 +304,7 @@ class Daemon:
                 "last_reload_successful": is_good,
                 "last_reload_timestamp_seconds": reload_seconds,
             },
-            health=[] if self._is_beating else ["the packet path stands still"],
+            health=self._health(),
         )
         return document(snapshot)
 
@@ -319,6 +328,12 @@ class Daemon:
             is_expected=peer.enable,
             mtu_bytes=self._route_mtu_bytes.get(peer.name) or self._settings.mtu_bytes,
         )
+
+    def _health(self) -> list[str]:
+        lines = [] if self._is_beating else ["the packet path stands still"]
+        if self._driver.faults:
+            lines.append(f"{self._driver.faults} internal errors: see the log, and please report them")
+        return lines
 
     def metrics(self) -> str:
         return render(self.status())
@@ -393,21 +408,21 @@ class Daemon:
     async def _reload_apply(self, target: Target) -> None:
         """Phase two. Each thing is tried, whatever became of the others."""
         outcome, old, new = target.outcome, self._settings, target.settings
-        metrics_before, log_before = self._config.control.metrics, self._config.log.level
+        before = self._config
         self._config, self._settings = target.config, new
-        if target.config.log.level != log_before:
+        if target.config.log.level != before.log.level:
             logs.set_level(target.config.log.level)
         steps = peer_steps(old.peers, new.peers)
         self._driver.do(lambda tunnel, now_ns: _take(tunnel, new, steps, now_ns))
         for name in steps.remove:
             self._route_mtu_bytes.pop(name, None)
         for failure in await self._network_apply():
-            outcome.failed.append(("interface", failure))
-        if target.config.control.metrics != metrics_before:
-            try:
-                await self._metrics.listen(target.config.control.metrics)
-            except (OSError, StartError) as error:
-                outcome.failed.append(("control.metrics", str(error)))
+            outcome.fail("interface", failure)
+        try:
+            await self._metrics.listen(target.config.control.metrics)
+        except StartError as error:
+            outcome.fail("control.metrics", str(error))
+            self._config = replace(target.config, control=before.control)
         self._peers_moved()
 
 

@@ -233,7 +233,7 @@ def _escape(text: str) -> str:
 
 
 def render(status: Mapping[str, Any], peers_max: int = METRICS_PEERS_MAX) -> str:
-    """Exposition text of a status document. With more than `peers_max` peers: aggregates and peer_up alone."""
+    """Exposition text of a status document; above `peers_max` peers only aggregates and who is up."""
     interface = status["interface"]
     page = _Page(interface["name"])
     page.add("oxidized_build_info", 1, status["version"])

@@ -290,6 +290,24 @@ class _Kernel:
                 raise
 
 
+def reverse_path_is_strict() -> bool:
+    """Whether the kernel would drop what comes back to our marked datagrams, behind a default route in
+    the tunnel: it looks for the way back without the mark (rp_filter 1, src_valid_mark 0)."""
+    try:
+        with open("/proc/sys/net/ipv4/conf/all/src_valid_mark") as mark:
+            if mark.read().strip() != "0":
+                return False
+        modes = {}
+        for name in os.listdir("/proc/sys/net/ipv4/conf"):
+            with open(f"/proc/sys/net/ipv4/conf/{name}/rp_filter") as mode:
+                modes[name] = int(mode.read())
+    except (OSError, ValueError):
+        return False
+    common = modes.pop("all", 0)
+    modes.pop("default", None)
+    return any(max(common, mode) == 1 for mode in modes.values())
+
+
 def _promote_secondaries(index: int) -> None:
     """Let an address go without the others of its subnet (the sysctl, but /proc/sys may be read-only).
 

@@ -50,6 +50,10 @@ class Outcome:
             "failed": [{"key": key, "message": message} for key, message in self.failed],
         }
 
+    def fail(self, key: str, message: str) -> None:
+        self.applied = [change for change in self.applied if change.key != key]
+        self.failed.append((key, message))
+
     def summary(self) -> str:
         parts = [f"{len(self.applied)} applied"]
         if self.needs_restart:
@@ -186,7 +190,8 @@ def _is_same(before: PeerSettings | None, after: PeerSettings) -> bool:
 def changes(old: Config, new: Config) -> list[Change]:
     """Every key whose value differs; a peer that comes or goes is one change, named by its prefixes."""
     before, after = _flat(old), _flat(new)
-    for name in {peer.name for peer in old.peers} ^ {peer.name for peer in new.peers}:
+    names = [{peer.name: None for peer in config.peers} for config in (old, new)]
+    for name in [name for name in names[0] | names[1] if name not in names[0] or name not in names[1]]:
         for flat in (before, after):
             whole = {key: flat.pop(key) for key in list(flat) if key.startswith(f"peer.{name}/")}
             if whole:

@@ -1,0 +1,7 @@
+"""`python -m oxidized.ctl`."""
+
+import sys
+
+from oxidized.ctl import main
+
+sys.exit(main())
