@@ -95,7 +95,8 @@ static drop_reason frames_read(dp *d, pkt *p, reader *r, uint64_t now_ns)
         uint64_t time = read_be64(r);
         if (r->is_bad || (first == FRAME_PING && has_answered))
             return DROP_BAD_FRAME;
-        if (flags & OXI_PING_PROBE)
+        /* A PONG goes where its PING came from, not where the peer wants to be reached. */
+        if (first == FRAME_PONG || (flags & OXI_PING_PROBE))
             p->is_probe = 1;
         if (first == FRAME_PONG) {
             pong_received(d, p, token, time, now_ns);

@@ -10,6 +10,7 @@ until the peer drops them or a newer session replaces them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
@@ -98,7 +99,7 @@ class ChannelPeer(Protocol):
         """We seal under a new epoch."""
 
 
-class Channel:
+class Channel(ABC):
     """What both sides have in common."""
 
     peer: ChannelPeer | None
@@ -167,21 +168,22 @@ class Channel:
         except Rejected as rejected:
             self.fail(rejected.reason, CLOSE_REJECTED, now_ns)
 
-    def _message(self, message: Message, now_ns: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _message(self, message: Message, now_ns: int) -> None: ...
 
-    def _established(self, now_ns: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _established(self, now_ns: int) -> None: ...
 
     def _ping_answered(self, now_ns: int) -> None:
-        """Only edges ask."""
+        """The QUIC PING of `prove` came back; a hub sends none."""
+        return
 
-    def _rekey_due(self, now_ns: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _rekey_due(self, now_ns: int) -> None: ...
 
+    @abstractmethod
     def _ended(self, result: str, code: int, now_ns: int) -> None:
         """The subclass tells the peer; `self.phase` is still the one it ended in."""
-        raise NotImplementedError
 
     # -- what the owner does
 
@@ -201,6 +203,7 @@ class Channel:
 
     def prove(self, now_ns: int) -> None:
         """Make the other side answer on the control connection; only edges ask."""
+        return
 
     def worn(self, epoch: int, now_ns: int) -> None:
         """The packet path has sealed enough under this epoch."""

@@ -237,7 +237,7 @@ class QuicLink:
         """Run a call into aioquic; whatever it raises on strange input ends this connection alone.
 
         Its parsers raise ValueError, AssertionError, KeyError, IndexError and others for input they
-        did not expect (they are fuzzed by nobody). All of it is one case to us.
+        did not expect. All of it is one case to us.
         """
         try:
             call()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -103,7 +104,9 @@ class Client:
         """Answers until the daemon hangs up; the caller knows which is the last. None: wait for ever."""
         self._socket.settimeout(answer_s)
         try:
-            self._socket.sendall(json.dumps(request).encode() + b"\n")
+            # A daemon that refuses us (too many clients) says so and hangs up before it has read a thing.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self._socket.sendall(json.dumps(request).encode() + b"\n")
             while line := self._lines.readline(CONTROL_RESPONSE_BYTES_MAX):
                 yield _read(line)
         except TimeoutError:

@@ -180,7 +180,7 @@ def peer_block(peer: Document, now: float, color: bool = False) -> str:
     return _block(
         f"peer: {safe(peer['name'])}",
         (
-            ("state", f"{state}, since {_since(peer['state_since_timestamp_seconds'], now)}"),
+            ("state", f"{state} for {span_text(now - peer['state_since_timestamp_seconds'])}"),
             ("public key", safe(peer["public_key"])),
             ("endpoint", safe(peer["endpoint"]) + shown_resolved if peer["endpoint"] else None),
             ("transport", safe(peer["transport"]) + reason),

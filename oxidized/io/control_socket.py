@@ -15,11 +15,12 @@ import grp
 import json
 import logging
 import os
+import select
 import socket
 import stat
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from oxidized import limits
 from oxidized.errors import Absent, ConfigError, Exit
@@ -34,6 +35,7 @@ GONE_CHECK_S = 1.0  # how soon we see that a waiting client has gone
 log = logging.getLogger("oxidized.control")
 
 Document = dict[str, Any]
+_T = TypeVar("_T")
 
 
 class Control(Protocol):
@@ -102,9 +104,8 @@ class ControlSocket:
         except (ConnectionError, TimeoutError):
             writer.transport.abort()
         except asyncio.CancelledError:
+            # Only `close` cancels us, and asyncio's streams take a cancelled client for an error.
             writer.transport.abort()
-            if self._server is not None:
-                raise
         finally:
             self._clients.discard(task)
             writer.close()
@@ -192,7 +193,7 @@ class _Client:
         timeout_s = _number(request, "timeout_seconds", 0.01, 60.0, PING_TIMEOUT_S)
         rtts: list[float] = []
         for sequence in range(count):
-            if self._reader.at_eof():
+            if is_gone(self._writer):
                 return
             begin_ns = clock.monotonic_ns()
             rtt_s = await self._handler.ping(peer, timeout_s)
@@ -209,15 +210,10 @@ class _Client:
     async def _wait(self, request: Document) -> None:
         peer = _text(request, "peer") if request.get("peer") is not None else None
         timeout_s = _number(request, "timeout_seconds", 0.0, limits.WAIT_S_MAX, 30.0)
-        waiting = asyncio.ensure_future(self._handler.wait(peer, timeout_s))
-        try:
-            while not waiting.done():
-                await asyncio.wait((waiting,), timeout=GONE_CHECK_S)
-                if self._reader.at_eof():
-                    return
-        finally:
-            waiting.cancel()
-        if not waiting.result():
+        is_up = await self._unless_gone(asyncio.ensure_future(self._handler.wait(peer, timeout_s)))
+        if is_up is None:
+            return
+        if not is_up:
             what = f"{peer} is not up" if peer else "not every peer is up"
             raise Refused("timeout", f"{what} after {timeout_s:g} s")
         await self._send({"schema": "oxidized.wait/1", "peer": peer, "up": True})
@@ -248,20 +244,24 @@ class _Client:
             await self._send_until_gone(records)
 
     async def _send_until_gone(self, records: AsyncGenerator[Document, None]) -> None:
-        """A quiet log writes nothing, so only its reader's end tells that a client has gone."""
-        gone = asyncio.ensure_future(self._reader.read(1))
-        record = asyncio.ensure_future(anext(records))
+        while True:
+            record = await self._unless_gone(asyncio.ensure_future(anext(records)))
+            if record is None:
+                return
+            await self._send({"schema": "oxidized.record/1", **record})
+
+    async def _unless_gone(self, work: asyncio.Future[_T]) -> _T | None:
+        """What `work` brings; None when the client has gone meanwhile, which no write would tell us."""
         try:
-            while True:
-                await asyncio.wait((gone, record), return_when=asyncio.FIRST_COMPLETED)
-                if gone.done():
-                    return
-                await self._send({"schema": "oxidized.record/1", **record.result()})
-                record = asyncio.ensure_future(anext(records))
+            while not work.done():
+                await asyncio.wait((work,), timeout=GONE_CHECK_S)
+                if is_gone(self._writer):
+                    return None
+            return work.result()
         finally:
-            for each in (gone, record):
-                each.cancel()
-            await asyncio.gather(gone, record, return_exceptions=True)
+            if not work.done():
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
 
 
 def ping_summary(peer: str, sent: int, rtts: list[float]) -> Document:
@@ -284,6 +284,16 @@ def peer_uid(writer: asyncio.StreamWriter) -> int:
     found = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     _pid, uid, _gid = struct.unpack("3i", found)
     return int(uid)
+
+
+def is_gone(writer: asyncio.StreamWriter) -> bool:
+    """Whether the other end is closed altogether; one that only has no more to ask still reads."""
+    poll = select.poll()
+    try:
+        poll.register(writer.get_extra_info("socket").fileno(), 0)
+    except (OSError, ValueError):
+        return True  # closed on our side
+    return bool(poll.poll(0))
 
 
 async def _send(writer: asyncio.StreamWriter, document: Document) -> None:

@@ -351,6 +351,9 @@ class MetricsServer:
                 await writer.drain()
         except (TimeoutError, ConnectionError):
             writer.transport.abort()
+        except asyncio.CancelledError:
+            # Only `close` cancels us, and asyncio's streams take a cancelled client for an error.
+            writer.transport.abort()
         finally:
             self._clients.discard(task)
             writer.close()
