@@ -112,7 +112,7 @@ class _Loader:
         peers = self._peers(source, defaults)
         for included in self._included(source):
             self._version(included, is_required=False)
-            self._unknown(included, (), included.data, _OF_INCLUDED, " in an included file")
+            self._unknown(included, (), included.data, _OF_INCLUDED, where=" in an included file")
             peers += self._peers(included, defaults)
         self._check_peers(peers, source)
         if not self._problems:
@@ -190,14 +190,22 @@ class _Loader:
             self._wrong(source, ("version",), message)
 
     def _unknown(
-        self, source: _Source, path: Path, data: dict[str, Any], known: Iterable[str], where: str = ""
+        self,
+        source: _Source,
+        path: Path,
+        data: dict[str, Any],
+        known: Iterable[str],
+        label: str = "",
+        where: str = "",
     ) -> None:
+        """A problem for each key of `data` that is not known. `label`: what messages call the table."""
         names = list(known)
         for name in data:
             if name not in names:
                 close = difflib.get_close_matches(name, names, n=1)
                 hint = f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(names)}"
-                key = _key_text((*path, "".join(sign if sign.isprintable() else "?" for sign in name[:64])))
+                visible = "".join(sign if sign.isprintable() else "?" for sign in name[:64])
+                key = f"{label}.{visible}" if label else _key_text((*path, visible))
                 self._wrong(source, (*path, name), f"unknown key{where}{hint}", key)
 
     def _table(self, source: _Source, name: str) -> dict[str, Any] | None:
@@ -215,7 +223,7 @@ class _Loader:
     ) -> dict[str, Any]:
         """What `data` sets. Missing required keys and unknown ones are problems too."""
         label = label or _key_text(path)
-        self._unknown(source, path, data, keys)
+        self._unknown(source, path, data, keys, label)
         found: dict[str, Any] = {}
         for name, key in keys.items():
             if name not in data:

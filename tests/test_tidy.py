@@ -87,6 +87,8 @@ PLANTED: list[tuple[Rule, str, Tree]] = [
     (rules.dead_files, "oxidized/a.py: a mod", {"oxidized/a.py": "", "tests/test_a.py": "import oxidized.a"}),
     (rules.dead_files, "tests/help.py: a mod", {"tests/help.py": "", "tests/test_a.py": "import helper"}),
     (rules.dead_files, "a.h: a header nob", {"native/core/a.h": "", "native/core/a.c": '#include "b.h"\n'}),
+    (rules.dependencies, "does not declare", {"oxidized/a.py": "import numpy.linalg\n"}),
+    (rules.dependencies, "never imports", {"pyproject.toml": '[project]\ndependencies = ["click>=8.2"]\n'}),
     (rules.heads, "a.c - what it is for", {"native/core/a.c": "/* b.c - something else */\n"}),
     (rules.heads, "what it is for", {"oxidized/a.py": "x = 1\n"}),
     (rules.heads, "invariant", {"tests/fuzz/fuzz_a.c": "/* fuzz_a.c - throws bytes. */\n/* Invariant: */"}),
@@ -123,6 +125,8 @@ GOOD: list[tuple[Rule, Tree]] = [
     (rules.banned_calls, {"tests/lab/a.py": "import time\ntime.sleep(1)\nr = random.Random(1)"}),
     (rules.dead_files, {"oxidized/a.py": "", "oxidized/b.py": "", "oxidized/c.py": "", "oxidized/cli.py":
                         "from oxidized import a\nfrom oxidized.b import thing\nLAZY = 'oxidized.c'\n"}),
+    (rules.dependencies, {"oxidized/a.py": "import os.path\nfrom . import b\nfrom uvloop import run\n",
+                          "pyproject.toml": '[project]\ndependencies = ["uvloop>=0.22,<1"]\n'}),
     (rules.heads, {"native/core/a.c": "/* a.c - adds. */\n", "oxidized/a.py": '"""Adds."""\n'}),
     (rules.drops_documented, GOOD_DROPS),
     (rules.stages_documented, GOOD_PATHS),

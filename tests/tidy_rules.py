@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -309,6 +311,21 @@ def dead_files(tree: Tree) -> Iterator[str]:
             yield f"{path}: a module nobody imports"
 
 
+def dependencies(tree: Tree) -> Iterator[str]:
+    """What oxidized/ imports is declared, and nothing else is."""
+    project = tomllib.loads(tree.get("pyproject.toml", "")).get("project", {})
+    declared = {re.split(r"[^\w-]", text)[0].lower() for text in project.get("dependencies", ())}
+    used: dict[str, str] = {}
+    for path, text in tree.items():
+        if path.startswith("oxidized/") and path.endswith(".py"):
+            used.update({name.partition(".")[0]: path for _, name in imports_of(path, text)})
+    foreign = used.keys() - sys.stdlib_module_names - {"oxidized"}
+    for name in sorted(foreign - declared):
+        yield f"{used[name]}: imports {name}, which pyproject.toml does not declare"
+    for name in sorted(declared - foreign):
+        yield f"pyproject.toml: declares {name}, which oxidized/ never imports"
+
+
 def heads(tree: Tree) -> Iterator[str]:
     """The first words of a file say what it is for."""
     for path, text in tree.items():
@@ -415,6 +432,6 @@ def parsers_fuzzed(tree: Tree) -> Iterator[str]:
 
 
 RULES: tuple[Callable[[Tree], Iterator[str]], ...] = (
-    lengths, layering_c, purity_c, layering_python, words, banned_calls, dead_files, heads,
+    lengths, layering_c, purity_c, layering_python, words, banned_calls, dead_files, dependencies, heads,
     drops_documented, stages_documented, documents, parsers_fuzzed,
 )  # fmt: skip

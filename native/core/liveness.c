@@ -1,4 +1,4 @@
-/* liveness.c - is the peer there, and where? Roaming, keepalive, dead-peer detection and the peer's timers. */
+/* liveness.c - is the peer there, and where? Roaming, keepalive, dead-peer detection, timers. */
 #include "stages.h"
 
 void asked(dp *d, peer *pr, uint64_t now_ns)

@@ -109,7 +109,8 @@ typedef struct oxi_path_stats {
     uint64_t rx_packets;          /* datagrams opened */
     uint64_t rx_bytes;
     uint64_t acked_packets;       /* of ours, reported received by the peer */
-    uint64_t lost_packets;        /* of ours, passed over by acknowledgements (late ones are taken back) */
+    /* of ours, passed over by acknowledgements (late ones are taken back) */
+    uint64_t lost_packets;
     uint64_t late_packets;        /* received below the largest packet number */
     uint64_t ce_packets;          /* received with ECN-CE */
     uint64_t rtt_ns;              /* smoothed (RFC 9002 section 5.3); 0: not known */
@@ -135,21 +136,25 @@ typedef struct oxi_peer_stats {
 
 typedef struct oxi_stats {
     uint64_t heartbeats;          /* turns of the io loop */
-    uint64_t inner_in_packets;    /* taken from the TUN:   = outer_out of inner packets + drops[OUT] + held */
+    /* taken from the TUN:   = outer_out of inner packets + drops[OUT] + held */
+    uint64_t inner_in_packets;
     uint64_t inner_in_bytes;
     uint64_t inner_sent_packets;  /* of those, sent inside a datagram */
     uint64_t inner_held_packets;  /* of those, in the plane now (gauge) */
-    uint64_t outer_in_datagrams;  /* taken from UDP and carrier: = control_in + opened + drops[IN_DATAGRAM] */
+    /* taken from UDP and carrier: = control_in + opened + drops[IN_DATAGRAM] */
+    uint64_t outer_in_datagrams;
     uint64_t outer_in_bytes;
     uint64_t control_in_datagrams;
     uint64_t opened_datagrams;
-    uint64_t found_packets;       /* inner packets and broken frames in opened datagrams: = inner_out + drops[IN_PACKET] + held */
+    /* inner packets and broken frames in opened datagrams: = inner_out + drops[IN_PACKET] + held */
+    uint64_t found_packets;
     uint64_t inner_out_packets;   /* written to the TUN */
     uint64_t inner_out_bytes;
     uint64_t deliver_held_packets;/* opened, not yet written (gauge) */
     uint64_t outer_out_datagrams; /* handed to UDP or carrier, control frames included */
     uint64_t outer_out_bytes;
-    uint64_t own_out_datagrams;   /* of those, holding no inner packet (ACK, PING, PONG, keepalive) */
+    /* of those, holding no inner packet (ACK, PING, PONG, keepalive) */
+    uint64_t own_out_datagrams;
     uint64_t own_dropped_datagrams; /* own datagrams that could not be sent */
     uint64_t lost_events;         /* reports to Python that found the ring full */
     uint64_t pool_free_pkts;      /* gauge */
@@ -168,7 +173,8 @@ typedef struct oxi_io_conf {
 uint32_t oxi_abi(void);
 const char *oxi_drop_name(uint32_t reason);   /* "replayed", ...; NULL past the last */
 const char *oxi_drop_help(uint32_t reason);
-const char *oxi_stage_name(uint32_t dir, uint32_t i); /* stages in order (OXI_DIR_OUT, OXI_DIR_IN_PACKET); NULL past the last */
+/* stages in order (OXI_DIR_OUT, OXI_DIR_IN_PACKET); NULL past the last */
+const char *oxi_stage_name(uint32_t dir, uint32_t i);
 uint32_t oxi_suite_best(void);                /* by what this CPU does fast */
 uint64_t oxi_clock_ns(void);                  /* CLOCK_MONOTONIC, the clock of the io thread */
 
@@ -176,30 +182,42 @@ oxi_dp *oxi_dp_new(const oxi_conf *conf);     /* NULL: bad conf or no memory */
 void oxi_dp_free(oxi_dp *dp);                 /* stops the io thread first */
 
 /* [owner] peers, routes, paths */
-int oxi_peer_add(oxi_dp *dp, uint64_t keepalive_ns, uint64_t dead_after_ns, uint32_t is_initiator, uint32_t *peer_out);
-int oxi_peer_timers(oxi_dp *dp, uint32_t peer, uint64_t keepalive_ns, uint64_t dead_after_ns); /* keepalive 0: off */
+int oxi_peer_add(oxi_dp *dp, uint64_t keepalive_ns, uint64_t dead_after_ns, uint32_t is_initiator,
+        uint32_t *peer_out);
+/* keepalive 0: off */
+int oxi_peer_timers(oxi_dp *dp, uint32_t peer, uint64_t keepalive_ns, uint64_t dead_after_ns);
 int oxi_peer_remove(oxi_dp *dp, uint32_t peer);
-int oxi_routes_set(oxi_dp *dp, const oxi_prefix *prefixes, uint32_t count); /* replaces all; later duplicates refused */
-int oxi_path_set(oxi_dp *dp, uint32_t peer, uint32_t path, const oxi_addr *addr, uint32_t payload_max);
+/* replaces all; later duplicates refused */
+int oxi_routes_set(oxi_dp *dp, const oxi_prefix *prefixes, uint32_t count);
+int oxi_path_set(oxi_dp *dp, uint32_t peer, uint32_t path, const oxi_addr *addr,
+        uint32_t payload_max);
 
 /* [owner] keys.  A new session of a peer replaces the one before, which still opens packets for 10 s. */
-int oxi_index_pick(oxi_dp *dp, uint32_t random24, uint32_t *index_out);  /* [any] a usable rx_index near random24 */
+/* [any] a usable rx_index near random24 */
+int oxi_index_pick(oxi_dp *dp, uint32_t random24, uint32_t *index_out);
 int oxi_session_install(oxi_dp *dp, uint64_t now_ns, uint32_t peer, const oxi_session *session);
-int oxi_session_send(oxi_dp *dp, uint64_t now_ns, uint32_t peer);        /* the receive-only session may send now */
-int oxi_session_drop(oxi_dp *dp, uint32_t peer);                         /* forget all keys of this peer */
+/* the receive-only session may send now */
+int oxi_session_send(oxi_dp *dp, uint64_t now_ns, uint32_t peer);
+/* forget all keys of this peer */
+int oxi_session_drop(oxi_dp *dp, uint32_t peer);
 /* Epochs are those of the session that sends. */
-int oxi_epoch_install(oxi_dp *dp, uint64_t now_ns, uint32_t peer, uint32_t epoch, const uint8_t *rx_key, const uint8_t *tx_key);
+int oxi_epoch_install(oxi_dp *dp, uint64_t now_ns, uint32_t peer, uint32_t epoch,
+        const uint8_t *rx_key, const uint8_t *tx_key);
 int oxi_epoch_send(oxi_dp *dp, uint64_t now_ns, uint32_t peer, uint32_t epoch);
 
 /* [owner] one PING on a path: to its own address (addr NULL) or to another one; answered by OXI_EV_PONG. */
-int oxi_ping(oxi_dp *dp, uint64_t now_ns, uint32_t peer, uint32_t path, const oxi_addr *addr, uint64_t token, uint32_t flags, uint32_t pad_bytes);
+int oxi_ping(oxi_dp *dp, uint64_t now_ns, uint32_t peer, uint32_t path, const oxi_addr *addr,
+        uint64_t token, uint32_t flags, uint32_t pad_bytes);
 
 /* [any] what waits for Python.  Return how many were written.  Datagram i lies at buf + i * stride. */
-int oxi_control_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *from, uint32_t max);
+int oxi_control_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *from,
+        uint32_t max);
 int oxi_event_pop(oxi_dp *dp, oxi_event *events, uint32_t max);
-int oxi_carrier_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, uint32_t *peer, uint32_t max);
+int oxi_carrier_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, uint32_t *peer,
+        uint32_t max);
 /* [owner] data packets that came in QUIC DATAGRAMs of this peer; a longer one than OXI_CONTROL_MAX is a counted drop. */
-int oxi_carrier_push(oxi_dp *dp, uint64_t now_ns, uint32_t peer, const uint8_t *buf, uint32_t stride, const uint32_t *len, uint32_t count);
+int oxi_carrier_push(oxi_dp *dp, uint64_t now_ns, uint32_t peer, const uint8_t *buf,
+        uint32_t stride, const uint32_t *len, uint32_t count);
 
 /* [any] counters: single-writer words read without a lock */
 int oxi_stats_read(oxi_dp *dp, oxi_stats *out);
@@ -207,11 +225,16 @@ int oxi_peer_stats_read(oxi_dp *dp, uint32_t peer, oxi_peer_stats *out);
 
 /* Without the io thread: the simulator and tests are the shell.  E_BUSY while the thread runs.
  * Packets lie at buf + i * stride.  push takes all count (<= OXI_BATCH_MAX): each is sent, delivered or counted. */
-int oxi_inner_push(oxi_dp *dp, uint64_t now_ns, const uint8_t *buf, uint32_t stride, const uint32_t *len, uint32_t count);
-int oxi_inner_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, uint32_t *peer, uint32_t max);
-int oxi_outer_push(oxi_dp *dp, uint64_t now_ns, const uint8_t *buf, uint32_t stride, const uint32_t *len, const oxi_addr *from, uint32_t count);
-int oxi_outer_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *to, uint32_t max);
-uint64_t oxi_tick(oxi_dp *dp, uint64_t now_ns);   /* due timers; returns when to call again (UINT64_MAX: never) */
+int oxi_inner_push(oxi_dp *dp, uint64_t now_ns, const uint8_t *buf, uint32_t stride,
+        const uint32_t *len, uint32_t count);
+int oxi_inner_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, uint32_t *peer,
+        uint32_t max);
+int oxi_outer_push(oxi_dp *dp, uint64_t now_ns, const uint8_t *buf, uint32_t stride,
+        const uint32_t *len, const oxi_addr *from, uint32_t count);
+int oxi_outer_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *to,
+        uint32_t max);
+/* due timers; returns when to call again (UINT64_MAX: never) */
+uint64_t oxi_tick(oxi_dp *dp, uint64_t now_ns);
 
 /* The io thread. */
 int oxi_io_start(oxi_dp *dp, const oxi_io_conf *conf, int *errno_out);

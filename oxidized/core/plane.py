@@ -82,7 +82,7 @@ class PlaneEvent:
 
 @dataclass(frozen=True, slots=True)
 class PathCounters:
-    """One path of one peer; packets are datagrams, bytes are UDP payload, times nanoseconds (0: not known)."""
+    """One path of one peer; packets are datagrams, bytes UDP payload, times nanoseconds (0: not known)."""
 
     address: Address | None
     tx_packets: int

@@ -173,14 +173,14 @@ def peer_block(peer: Document, now: float, color: bool = False) -> str:
     state = f"{COLORS.get(peer['state'], '')}{safe(peer['state'])}{PLAIN}" if color else safe(peer["state"])
     handshake, received = peer["last_handshake_timestamp_seconds"], peer["last_receive_timestamp_seconds"]
     transfer = f"{bytes_text(peer['receive_bytes'])} received, {bytes_text(peer['transmit_bytes'])} sent"
-    keepalive = peer["keepalive_seconds"]
+    keepalive, since = peer["keepalive_seconds"], peer["state_since_timestamp_seconds"]
     reason = f" ({safe(peer['transport_reason'])})" if peer["transport_reason"] else ""
     resolved = peer["resolved_timestamp_seconds"]
     shown_resolved = f" (resolved {_since(resolved, now)})" if resolved is not None else ""
     return _block(
         f"peer: {safe(peer['name'])}",
         (
-            ("state", f"{state} for {span_text(now - peer['state_since_timestamp_seconds'])}"),
+            ("state", state if since is None else f"{state} for {span_text(now - since)}"),
             ("public key", safe(peer["public_key"])),
             ("endpoint", safe(peer["endpoint"]) + shown_resolved if peer["endpoint"] else None),
             ("transport", safe(peer["transport"]) + reason),

@@ -51,7 +51,7 @@ def _check(result: int, what: str) -> int:
 
 
 def _names(lookup: Any) -> tuple[str, ...]:
-    names = []
+    names: list[str] = []
     while (name := lookup(len(names))) != ffi.NULL:
         names.append(ffi.string(name).decode())
     return tuple(names)

@@ -1,4 +1,4 @@
-"""The data packet of PROTOCOL.md sections 2 and 3 once more, in plain Python: what the C core is compared with.
+"""The data packet of PROTOCOL.md sections 2 and 3 once more, in plain Python, to compare the C core with.
 
 Written from the page, not from native/. AEAD by the `cryptography` package; every number packed by hand.
 """
@@ -227,9 +227,7 @@ class End:
         """The next datagram of `path`, or one with the given number (then counting goes on behind it)."""
         number = self.next_pn[path] if pn is None else pn
         self.next_pn[path] = max(self.next_pn[path], number + 1)
-        return seal(
-            self.suite, self.send_keys[self.epoch], path, self.epoch, self.send_index, number, frames
-        )
+        return seal(self.suite, self.send_keys[self.epoch], path, self.epoch, self.send_index, number, frames)
 
     def open(self, datagram: bytes) -> Opened:
         """Raises InvalidTag, or AssertionError when the clear header is not what this end may expect."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from oxidized.core.plane import PathCounters, Suite
 from tests.differential.reference import Ack, Ping
-from tests.native.rig import INNER_A, INNER_B, MS, PAYLOAD_MAX, S, Fate, Pair, Solo, drops, ipv4, numbered
+from tests.native.rig import INNER_A, INNER_B, MS, PAYLOAD_MAX, Fate, Pair, S, Solo, drops, ipv4, numbered
 
 ACK_DELAY_NS = 5 * MS
 
@@ -32,7 +33,7 @@ class Receiver:
             self.opened[pn] = self.rig.now_ns
 
     def pass_time(self, ns: int) -> None:
-        """Runs timers on the way, so that an ACK leaves when it is due; judges each against the truth of then."""
+        """Runs timers on the way, so that an ACK leaves when it is due; judges each by the truth of then."""
         for at_ns, datagram in self.rig.tick_until(self.rig.now_ns + ns):
             self.judge(at_ns, self.rig.far.open(datagram).of(Ack))
 
@@ -46,7 +47,7 @@ class Receiver:
             assert named == {pn for pn in truth if pn >= min(named)}
             is_whole = len(ack.ranges) == 32 or min(named) <= max(top - 2047, min(truth))
             assert is_whole or named == truth
-            assert ack.arrivals(self.in_order[-1][1]) == self.in_order[: -17 : -1][: len(ack.times)]
+            assert ack.arrivals(self.in_order[-1][1]) == self.in_order[:-17:-1][: len(ack.times)]
             assert all(us >> 62 == 0 for _, us in ack.times)
             self.acks.append((at_ns, ack))
 
@@ -69,7 +70,7 @@ def test_acks_tell_the_truth(steps: list[tuple[int, int]]) -> None:
     assert receiver.acks, "what was received is acknowledged"
     assert receiver.acks[-1][1].largest == max(receiver.opened)
     times = [at_ns for at_ns, _ in receiver.acks]
-    assert all(b - a >= ACK_DELAY_NS for a, b in zip(times, times[1:], strict=False)), "never one per packet"
+    assert all(b - a >= ACK_DELAY_NS for a, b in pairwise(times)), "never one per packet"
     assert receiver.rig.plane.peer_counters(receiver.rig.peer).paths[0].acks_sent == len(times)
 
 
@@ -128,7 +129,9 @@ def test_a_riding_ack_is_at_most_96_bytes() -> None:
     assert receiver.acks
 
 
-@pytest.mark.parametrize("frames", [b"", bytes(40), Ping(0, 1, 1).pack()], ids=["keepalive", "padding", "ping"])
+@pytest.mark.parametrize(
+    "frames", [b"", bytes(40), Ping(0, 1, 1).pack()], ids=["keepalive", "padding", "ping"]
+)
 def test_own_frames_elicit_no_ack(frames: bytes) -> None:
     rig = Solo()
     rig.hear(frames)

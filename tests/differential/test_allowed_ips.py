@@ -7,17 +7,19 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oxidized.ffi._oxi import ffi, lib
 
 from oxidized.core.plane import Network, SessionKeys, Suite
 from oxidized.errors import NativeError
-from oxidized.ffi._oxi import ffi, lib
 from oxidized.ffi.dataplane import DataPlane
 from tests.differential.reference import seal
 from tests.native.rig import EDGE, KEY_A, KEY_B, PAYLOAD_MAX, START_NS, drops, ipv4, ipv6
 
 PEERS = 5
 # Few distinct bits, so that prefixes nest and share long beginnings.
-V4 = st.one_of(st.sampled_from([0, 0x0A000000, 0x0A0000FF, 0xFFFFFFFF, 0x0A000100]), st.integers(0, 2**32 - 1))
+V4 = st.one_of(
+    st.sampled_from([0, 0x0A000000, 0x0A0000FF, 0xFFFFFFFF, 0x0A000100]), st.integers(0, 2**32 - 1)
+)
 V6 = st.one_of(st.sampled_from([0, 0xFD << 120, (0xFD << 120) | 1, 2**128 - 1]), st.integers(0, 2**128 - 1))
 NETWORKS4 = st.tuples(V4, st.integers(0, 32)).map(lambda t: IPv4Network((t[0], t[1]), strict=False))
 NETWORKS6 = st.tuples(V6, st.integers(0, 128)).map(lambda t: IPv6Network((t[0], t[1]), strict=False))
@@ -41,13 +43,15 @@ def longest(table: dict[Network, int], address: IPv4Address | IPv6Address) -> in
     return table[max(fits, key=lambda n: n.prefixlen)] if fits else None
 
 
-def near(table: dict[Network, int], others: list[IPv4Address | IPv6Address]) -> list[IPv4Address | IPv6Address]:
+def near(
+    table: dict[Network, int], others: list[IPv4Address | IPv6Address]
+) -> list[IPv4Address | IPv6Address]:
     """First and last address of each prefix, and their neighbours outside."""
     found = list(others)
     for network in table:
         first, last = int(network.network_address), int(network.broadcast_address)
         kind = IPv4Address if network.version == 4 else IPv6Address
-        top = 2 ** network.max_prefixlen - 1
+        top = 2**network.max_prefixlen - 1
         found += [kind(n) for n in {first, last, max(first - 1, 0), min(last + 1, top)}]
     return found[:64]
 
@@ -62,7 +66,9 @@ def packet_from(address: IPv4Address | IPv6Address) -> bytes:
 
 @settings(max_examples=120)
 @given(TABLES, st.lists(st.one_of(V4.map(IPv4Address), V6.map(IPv6Address)), max_size=12))
-def test_destination_picks_the_peer(table: dict[Network, int], others: list[IPv4Address | IPv6Address]) -> None:
+def test_destination_picks_the_peer(
+    table: dict[Network, int], others: list[IPv4Address | IPv6Address]
+) -> None:
     plane = planes_peers()
     plane.routes_set(list(table.items()))
     targets = near(table, others)

@@ -1,4 +1,4 @@
-"""The plane and the reference talk to each other: whatever one seals the other opens, and reads the same in it."""
+"""The plane and the reference talk to each other: what one seals the other opens, and reads the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ from oxidized.core.plane import Suite
 from tests.differential import reference as ref
 from tests.differential.reference import Ack, Inner, Ping, Pong, parse
 from tests.native.rig import (
-    EDGE, INNER_A, INNER_B, MS, PAYLOAD_MAX, Solo, drops, ipv4, ipv6, key, sums_must_hold,
+    EDGE,
+    INNER_A,
+    INNER_B,
+    MS,
+    PAYLOAD_MAX,
+    Solo,
+    drops,
+    ipv4,
+    ipv6,
+    key,
+    sums_must_hold,
 )  # fmt: skip
 
 SUITES = st.sampled_from(list(Suite))
@@ -158,6 +168,26 @@ def test_long_numbers_travel_as_32_bits(steps: list[int], back: list[int]) -> No
         verdict = window.verdict(number)
         new = Counter(drops(rig.plane)) - before
         assert new == ({} if verdict == "new" else {("receive_datagram", verdict): 1})
+
+
+def test_numbers_go_on_over_32_bits() -> None:
+    rig = Solo()
+    turn = 1 << 32
+    numbers = [
+        turn // 2,
+        turn - 2,
+        turn - 1,
+        turn,
+        turn + 1,
+        turn - 3,
+        2 * turn - 1 - turn // 2,
+        2 * turn - 1,
+    ]
+    numbers += [2 * turn, 2 * turn - 2, 2 * turn + turn // 2, 3 * turn]
+    for number in numbers:
+        rig.receive(rig.far.seal(ipv4(), pn=number))
+    assert len(rig.delivered()) == len(numbers)
+    assert drops(rig.plane) == {}
 
 
 @pytest.mark.parametrize("suite", Suite)

@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_NOP, IPOption_RR
 from scapy.layers.inet6 import (
-    ICMPv6EchoRequest, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting,
+    ICMPv6EchoRequest,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
 )  # fmt: skip
 from scapy.packet import Raw
 
@@ -23,15 +28,17 @@ EXTENSIONS = st.lists(
 @st.composite
 def packets4(draw: st.DrawFn) -> bytes:
     head = IP(
-        src=INNER_B, dst=INNER_A, tos=draw(st.integers(0, 255)), options=draw(OPTIONS), ttl=draw(st.integers(0, 255)),
-        frag=draw(st.integers(0, 8191)), flags=draw(st.integers(0, 7)),
+        src=INNER_B, dst=INNER_A, tos=draw(st.integers(0, 255)), ttl=draw(st.integers(0, 255)),
+        options=draw(OPTIONS), frag=draw(st.integers(0, 8191)), flags=draw(st.integers(0, 7)),
     )  # fmt: skip
     return bytes(head / draw(UPPER) / draw(st.binary(max_size=300)))
 
 
 @st.composite
 def packets6(draw: st.DrawFn) -> bytes:
-    packet = IPv6(src="fd00::2", dst="fd00::1", tc=draw(st.integers(0, 255)), fl=draw(st.integers(0, 2**20 - 1)))
+    packet = IPv6(
+        src="fd00::2", dst="fd00::1", tc=draw(st.integers(0, 255)), fl=draw(st.integers(0, 2**20 - 1))
+    )
     for extension in draw(EXTENSIONS):
         packet /= extension
     return bytes(packet / draw(st.sampled_from([UDP(), ICMPv6EchoRequest()])) / draw(st.binary(max_size=300)))

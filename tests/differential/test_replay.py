@@ -9,13 +9,15 @@ from itertools import accumulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.differential.reference import REPLAY_NUMBERS, Window
+from tests.differential.reference import REPLAY_NUMBERS, Window, header
 from tests.native.rig import Solo, drops, number_of, numbered
 
 STEPS = st.one_of(
     st.integers(-200, 200),
     st.integers(-9000, 9000),
-    st.sampled_from([-REPLAY_NUMBERS - 1, -REPLAY_NUMBERS, -REPLAY_NUMBERS + 1, -64, -63, 63, 64, 8191, 8192]),
+    st.sampled_from(
+        [-REPLAY_NUMBERS - 1, -REPLAY_NUMBERS, -REPLAY_NUMBERS + 1, -64, -63, 63, 64, 8191, 8192]
+    ),
 )
 
 
@@ -64,7 +66,10 @@ def test_everything_twice_in_disorder() -> None:
 
 def test_the_edge_of_the_window() -> None:
     top = 30_000
-    for distance, reasons in ((REPLAY_NUMBERS - 1, {}), (REPLAY_NUMBERS, {("receive_datagram", "too-old"): 1})):
+    for distance, reasons in (
+        (REPLAY_NUMBERS - 1, {}),
+        (REPLAY_NUMBERS, {("receive_datagram", "too-old"): 1}),
+    ):
         rig = Solo()
         rig.receive(rig.far.seal(pn=top))
         rig.receive(rig.far.seal(pn=top - distance))
@@ -80,3 +85,15 @@ def test_each_path_and_session_has_its_own() -> None:
     assert drops(rig.plane) == {}
     rig.receive(far.seal(pn=5), rig.far.seal(pn=5, path=3))
     assert drops(rig.plane) == {("receive_datagram", "replayed"): 2}
+
+
+def test_a_number_that_is_out_is_not_even_decrypted() -> None:
+    """What anybody can send again costs a look at the window and no more: it is no forgery by its name."""
+    rig = Solo()
+    rig.receive(rig.far.seal(pn=9000), rig.far.seal(pn=8999))
+    rubbish = bytes(40)
+    rig.receive(*[header(0, 0, rig.far.send_index, pn) + rubbish for pn in (8999, 9000, 5)])
+    found = {("receive_datagram", "replayed"): 2, ("receive_datagram", "too-old"): 1}
+    assert drops(rig.plane) == found
+    rig.receive(header(0, 0, rig.far.send_index, 9001) + rubbish)
+    assert drops(rig.plane) == found | {("receive_datagram", "forged"): 1}

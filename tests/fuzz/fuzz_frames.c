@@ -17,10 +17,10 @@ typedef struct text {
 
 /* What the slow walk over a plaintext finds. */
 typedef struct found {
-    uint32_t pings;   /* before the first thing that is wrong */
-    bool has_ack;     /* the walk stops there: whether it is believed depends on what was sent */
-    bool is_bad;
-    uint32_t inner;   /* offset of the inner packet; == len: none */
+    uint32_t pings; /* that have to be answered */
+    uint32_t acks;  /* that have to be believed */
+    bool is_bad;    /* something is wrong: the rest is one drop */
+    uint32_t inner; /* offset of the inner packet; == len: none */
 } found;
 
 static void put(text *t, const void *bytes, uint32_t len)
@@ -110,24 +110,80 @@ static text text_make(input *in)
     return t;
 }
 
-static found text_walk(const text *t)
+/* RFC 9000, section 16; UINT64_MAX: past the end. */
+static uint64_t take_varint(const text *t, uint32_t *at)
 {
+    uint32_t bytes = *at < t->len ? 1U << (t->bytes[*at] >> 6) : 1;
+    if (*at + bytes > t->len)
+        return UINT64_MAX;
+    uint64_t value = t->bytes[*at] & 0x3f;
+    for (uint32_t i = 1; i < bytes; i++)
+        value = value << 8 | t->bytes[*at + i];
+    *at += bytes;
+    return value;
+}
+
+/* PROTOCOL.md section 3.1 by the letter: where the ACK ends; 0: it is none, or it claims what can not be.
+ * sent: how many packets of each path there were to acknowledge. */
+static uint32_t walk_ack(const text *t, uint32_t at, const uint64_t *sent)
+{
+    if (t->len - at < 2 || t->bytes[at + 1] >= PATHS)
+        return 0;
+    uint64_t there = sent[t->bytes[at + 1]];
+    at += 2;
+    uint64_t largest = take_varint(t, &at), delay = take_varint(t, &at);
+    uint64_t received = take_varint(t, &at), ce = take_varint(t, &at);
+    if (delay == UINT64_MAX || largest >= there || received > largest + 1 || ce > received || at >= t->len)
+        return 0;
+    uint8_t ranges = t->bytes[at++];
+    uint64_t first = take_varint(t, &at);
+    if (ranges > 32 || first > largest)
+        return 0;
+    uint64_t lowest = largest - first, named = first + 1;
+    for (uint8_t i = 0; i < ranges; i++) {
+        uint64_t gap = take_varint(t, &at), more = take_varint(t, &at);
+        if (gap > lowest || more > lowest || gap + more + 2 > lowest)
+            return 0;
+        lowest -= gap + more + 2;
+        named += more + 1;
+    }
+    if (named > received || at >= t->len || t->bytes[at] > 16)
+        return 0;
+    for (uint8_t times = t->bytes[at++]; times; times--) {
+        uint64_t distance = take_varint(t, &at);
+        if (take_varint(t, &at) == UINT64_MAX || distance > largest)
+            return 0;
+        largest -= distance;
+    }
+    return at;
+}
+
+static found text_walk(const text *t, uint8_t path, const uint64_t *sent_before)
+{
+    uint64_t sent[PATHS];
+    memcpy(sent, sent_before, sizeof sent);
     found f = { .inner = t->len };
-    for (uint32_t at = 0; at < t->len;) {
+    uint32_t at = 0;
+    while (at < t->len && !f.is_bad) {
         uint8_t first = t->bytes[at];
         if (first >> 4 == 4 || first >> 4 == 6) {
             f.inner = at;
-            return f;
+            break;
         }
-        f.has_ack = first == ACK;
-        if (f.has_ack)
-            return f;
-        bool is_ping = first == PING || first == PONG;
-        f.is_bad = (first != PADDING && !is_ping) || (is_ping && t->len - at < 1 + PING_BODY);
-        if (f.is_bad)
-            return f;
-        f.pings += first == PING;
-        at += is_ping ? 1 + PING_BODY : 1;
+        uint32_t end = at + 1;
+        if (first == ACK)
+            end = walk_ack(t, at, sent);
+        else if (first == PING || first == PONG)
+            end = t->len - at > PING_BODY && !(first == PING && f.pings) ? at + 1 + PING_BODY : 0;
+        else if (first != PADDING)
+            end = 0;
+        f.is_bad = end == 0;
+        f.acks += first == ACK && end;
+        if (first == PING && end) {
+            f.pings++;
+            sent[path]++;
+        }
+        at = end;
     }
     return f;
 }
@@ -149,34 +205,48 @@ static uint32_t answers(end *e)
     return (uint32_t)oxi_outer_pop(e->dp, buf[0], ROOM, len, to, OXI_BATCH_MAX);
 }
 
+static oxi_peer_stats peer_of(const end *e)
+{
+    oxi_peer_stats st;
+    must(oxi_peer_stats_read(e->dp, e->peer, &st) == OXI_OK, "the peer is there");
+    return st;
+}
+
 static void exchange(end *e, const text *t, uint8_t path, uint64_t pn)
 {
     static uint8_t datagram[ROOM], inner[ROOM];
     uint32_t len = seal_to(e, path, pn, t->bytes, t->len, datagram);
     uint32_t peer;
+    uint64_t sent[PATHS];
     oxi_addr from = address_of(1, 443);
-    uint64_t opened = stats_of(e).opened_datagrams;
+    oxi_stats before = stats_of(e);
+    oxi_peer_stats peer_before = peer_of(e);
+    for (uint32_t i = 0; i < PATHS; i++)
+        sent[i] = peer_before.paths[i].tx_packets;
     must(oxi_outer_push(e->dp, e->now_ns, datagram, ROOM, &len, &from, 1) == OXI_OK, "push takes all");
-    must(stats_of(e).opened_datagrams == opened + 1, "an authentic datagram opens");
-    found f = text_walk(t);
-    uint32_t sent = answers(e);
-    if (!f.has_ack)
-        must(sent <= f.pings, "at most one answer for a PING");
-    must(sent <= t->len / (1 + PING_BODY), "no answer without a PING");
+    found f = text_walk(t, path, sent);
+    must(answers(e) == f.pings, "the first PING of a datagram is answered, and nothing else");
     int n = oxi_inner_pop(e->dp, inner, ROOM, &len, &peer, 1);
-    if (n == 1) {
-        must(may_deliver(inner, len), "what is delivered is whole and from this peer's network");
-        must(len <= t->len && memcmp(inner, t->bytes + t->len - len, len) == 0, "the end of the plaintext");
-    }
-    if (!f.has_ack && !f.is_bad && f.pings <= 1 && f.inner < t->len)
-        must((n == 1) == may_deliver(t->bytes + f.inner, t->len - f.inner), "a good packet is delivered");
+    bool is_good = !f.is_bad && f.inner < t->len && may_deliver(t->bytes + f.inner, t->len - f.inner);
+    must((n == 1) == is_good, "an inner packet is delivered if it is good");
+    if (n == 1)
+        must(len == t->len - f.inner && memcmp(inner, t->bytes + f.inner, len) == 0, "and unchanged");
+    oxi_stats after = stats_of(e);
+    must(after.opened_datagrams == before.opened_datagrams + 1, "an authentic datagram opens");
+    must(drops_of(&after, OXI_DIR_IN_PACKET) - drops_of(&before, OXI_DIR_IN_PACKET) ==
+             (f.is_bad || (f.inner < t->len && !is_good)),
+         "what is wrong is one drop");
+    oxi_peer_stats peer_after = peer_of(e);
+    uint64_t acks = 0;
+    for (uint32_t i = 0; i < PATHS; i++)
+        acks += peer_after.paths[i].acks_received - peer_before.paths[i].acks_received;
+    must(acks == f.acks, "only acknowledgements that can be true are believed");
     sums_must_hold(e);
 }
 
 static void counters_must_hold(const end *e)
 {
-    oxi_peer_stats st;
-    must(oxi_peer_stats_read(e->dp, e->peer, &st) == OXI_OK, "the peer is there");
+    oxi_peer_stats st = peer_of(e);
     for (uint32_t i = 0; i < PATHS; i++) {
         const oxi_path_stats *p = &st.paths[i];
         must(p->acked_packets <= p->tx_packets, "no more is acknowledged than was sent");

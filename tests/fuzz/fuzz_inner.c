@@ -37,15 +37,15 @@ static bool may_arrive(const uint8_t *p) { return p[0] >> 4 == 4 ? p[12] == 10 :
 /* Makes raw bytes a whole packet between the two networks: otherwise hardly any would pass. */
 static void make_whole(uint8_t *p, uint32_t len, uint8_t how)
 {
-    if (how == WHOLE_IPV4 && len >= 20) {
-        p[0] = 0x45;
+    if ((how & 3) == WHOLE_IPV4 && len >= 20) {
+        p[0] = (uint8_t)(0x40 | (how >> 4 ? how >> 4 : 5)); /* header lengths good and bad */
         p[2] = (uint8_t)(len >> 8);
         p[3] = (uint8_t)len;
         p[12] = 10;
         p[16] = 172;
         p[17] = 16;
     }
-    if (how == WHOLE_IPV6 && len >= 40) {
+    if ((how & 3) == WHOLE_IPV6 && len >= 40) {
         p[0] = 0x60;
         p[4] = (uint8_t)((len - 40) >> 8);
         p[5] = (uint8_t)(len - 40);
@@ -66,7 +66,7 @@ static void push_batch(world *w, input *in)
         memset(buf[count], how, sizeof buf[count]);
         input_copy(in, buf[count], take);
         len[count] = take;
-        make_whole(buf[count], take, how & 3);
+        make_whole(buf[count], take, how);
         /* One wrong byte in an otherwise whole packet finds the edges of each check. */
         if (how & 4)
             buf[count][input_number(in, 1) % 40] ^= (uint8_t)input_number(in, 1);

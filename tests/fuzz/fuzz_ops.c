@@ -31,7 +31,7 @@ static uint64_t pick_time(input *in)
     return how & 1 ? input_number(in, 8) : (uint64_t)(how >> 1) * 100000000;
 }
 
-static bool is_rare(input *in) { return input_number(in, 1) >= 0xf8; }
+static bool is_rare(input *in) { return input_number(in, 1) >= 0xf0; }
 
 static oxi_addr pick_addr(input *in)
 {
@@ -75,7 +75,8 @@ static int op_routes_set(world *w, end *e, input *in)
     uint32_t count = pick(in, 20);
     if (count > 40)
         return oxi_routes_set(e->dp, NULL, count);
-    oxi_prefix *prefixes = calloc(count + 1U, sizeof *prefixes);
+    oxi_prefix *prefixes = calloc(count ? count : 1U, sizeof *prefixes);
+    bool is_good = true;
     for (uint32_t i = 0; i < count; i++) {
         oxi_prefix *p = &prefixes[i];
         p->family = input_number(in, 1) & 1 ? OXI_AF_INET : OXI_AF_INET6;
@@ -83,11 +84,13 @@ static int op_routes_set(world *w, end *e, input *in)
             p->family = (uint8_t)input_number(in, 1);
         p->bits = (uint8_t)pick(in, p->family == OXI_AF_INET ? 32 : 128);
         p->peer = pick(in, 1);
+        is_good &= p->family == OXI_AF_INET ? p->bits <= 32 : p->family == OXI_AF_INET6 && p->bits <= 128;
         for (uint32_t k = 0; k < 4; k++)
             p->ip[k] = (uint8_t)input_number(in, 1);
     }
     int result = oxi_routes_set(e->dp, prefixes, count);
     free(prefixes);
+    must(is_good || result < 0, "a prefix that is none is refused");
     return result;
 }
 
@@ -181,11 +184,13 @@ static int op_inner_push(world *w, end *e, input *in)
     uint32_t count = pick(in, 8), stride = 20 + pick(in, 200) % 300;
     if (count > OXI_BATCH_MAX)
         return oxi_inner_push(e->dp, w->now_ns, (const uint8_t *)"", 1, (const uint32_t[]){ 0 }, count);
-    uint8_t *buf = calloc(count + 1U, stride);
-    uint32_t *len = calloc(count + 1U, sizeof *len);
+    uint8_t *buf = calloc(count ? count : 1U, stride);
+    uint32_t *len = calloc(count ? count : 1U, sizeof *len);
+    bool is_good = true;
     for (uint32_t i = 0; i < count; i++) {
         uint8_t *p = buf + i * stride;
         len[i] = is_rare(in) ? pick(in, stride) : stride;
+        is_good &= len[i] <= stride;
         memcpy(p, (const uint8_t[]){ 0x45, 0, (uint8_t)(stride >> 8), (uint8_t)stride }, 4);
         p[12] = (uint8_t)input_number(in, 1);
         p[16] = (uint8_t)input_number(in, 1);
@@ -194,6 +199,7 @@ static int op_inner_push(world *w, end *e, input *in)
     int result = oxi_inner_push(e->dp, w->now_ns, buf, stride, len, count);
     free(buf);
     free(len);
+    must(is_good || result < 0, "a packet longer than its place is refused");
     return result;
 }
 

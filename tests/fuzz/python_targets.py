@@ -8,7 +8,9 @@ Each target states its invariant; any exception beyond the one it names is a fin
 from __future__ import annotations
 
 import argparse
+import asyncio
 import atexit
+import json
 import shutil
 import sys
 import tempfile
@@ -16,14 +18,15 @@ from functools import cache
 from pathlib import Path
 from unittest import mock
 
-from oxidized import config, keys
+from oxidized import config, config_kinds, keys
 from oxidized.core import channel, messages
 from oxidized.core.plane import Address
-from oxidized.errors import ConfigError
+from oxidized.errors import Absent, ConfigError
+from oxidized.io.control_socket import ControlSocket, Document
 from tests.fuzz.engine import Target, fuzz
 from tests.unit.core.world import DELAY_NS, SECOND_NS, Packet, World
 
-# ---- messages of the control stream --------------------------------------------------------------------
+# ---- messages of the control stream ----------------------------------------------------------------------
 
 
 def message_seeds() -> list[bytes]:
@@ -63,9 +66,9 @@ def run_messages(data: bytes) -> None:
     assert data.startswith(encoded), "what was read is what was sent"
 
 
-# ---- datagrams to a tunnel ---------------------------------------------------------------------------------------
+# ---- datagrams to a tunnel -------------------------------------------------------------------------------
 
-HEAL_S = 90.0  # after the last fault: a close, backoff of at most 8 s, an attempt of at most 6 s, and once more
+HEAL_S = 90.0  # a close, a backoff of at most 8 s, an attempt of at most 6 s, and all that again
 STRANGER = Address("198.51.100.66", 6666)  # says things of its own
 RELAY = Address("198.51.100.77", 7777)  # repeats what others said
 AMPLIFICATION_MAX = 3  # RFC 9000, section 8.1
@@ -142,12 +145,13 @@ def run_tunnel(data: bytes) -> None:
     hub, edge = world.pair(hub={"retry": retry})
     world.run(HEAL_S, until=lambda: not attacker.script or attacker.steps == FAULTS_MAX)
     attacker.script = b""
-    assert world.run(HEAL_S, until=lambda: hub.state() == edge.state() == "up"), "the wire healed, the tunnel not"
+    are_up = world.run(HEAL_S, until=lambda: hub.state() == edge.state() == "up")
+    assert are_up, "the wire healed, not the tunnel"
     answered = sum(len(packet.data) for packet in hub.sent if packet.target.ip == STRANGER.ip)
-    assert answered <= AMPLIFICATION_MAX * attacker.stranger_bytes, f"{answered} > 3 x {attacker.stranger_bytes}"
+    assert answered <= AMPLIFICATION_MAX * attacker.stranger_bytes, f"{answered} bytes to a stranger"
 
 
-# ---- what an authenticated peer says on its stream ---------------------------------------------------------------
+# ---- what an authenticated peer says on its stream -------------------------------------------------------
 
 REKEY_S = 2
 TALK_S = 8.0  # a handshake and some rekeys
@@ -186,7 +190,12 @@ class Liar:
 
 
 def stream_seeds() -> list[bytes]:
-    return [bytes([5]) * 12, bytes([5, 0, 9, 1, 5]), bytes([5, 5, 1, 5, 5]), bytes([5, 5, 5, 5, 2, 4, 0, 0, 0, 9, 7])]
+    return [
+        bytes([5]) * 12,
+        bytes([5, 0, 9, 1, 5]),
+        bytes([5, 5, 1, 5, 5]),
+        bytes([5, 5, 5, 5, 2, 4, 0, 0, 0, 9, 7]),
+    ]
 
 
 def run_stream(data: bytes) -> None:
@@ -197,12 +206,14 @@ def run_stream(data: bytes) -> None:
         hub, edge = world.pair(hub=settings, edge=settings)
         world.run(TALK_S, until=lambda: not liar.script)
         liar.script = b""
-        assert world.run(HEAL_S, until=lambda: hub.state() == edge.state() == "up"), "the truth did not mend it"
+        are_up = world.run(HEAL_S, until=lambda: hub.state() == edge.state() == "up")
+        assert are_up, "the truth did not mend it"
         payload = b"\x45 after all that"
-        assert world.run(HEAL_S, until=lambda: edge.data(payload) and payload in hub.payloads()), "no data passes"
+        arrives = world.run(HEAL_S, until=lambda: edge.data(payload) and payload in hub.payloads())
+        assert arrives, "no data passes"
 
 
-# ---- the configuration file --------------------------------------------------------------------------------------
+# ---- the configuration file ------------------------------------------------------------------------------
 
 
 @cache
@@ -275,14 +286,102 @@ def run_config(data: bytes) -> None:
         read = load(data)
     except ConfigError as error:
         for problem in error.problems:
-            assert "\n" not in str(problem) and str(problem).isprintable(), "one line that a terminal can show"
+            assert str(problem).isprintable(), "one line that a terminal can show"
             assert 0 <= problem.line <= data.count(b"\n") + 1, "a line of the file"
         return
     effective = config.effective(read)
     assert config.effective(load(effective.encode())) == effective, "the effective form means the same"
 
 
-# ---- key texts ---------------------------------------------------------------------------------------------------
+# ---- requests on the control socket ----------------------------------------------------------------------
+
+ERROR_CODES = {"usage", "absent", "timeout", "permission", "config", "busy"}
+ANSWER_S_MAX = 10.0
+
+
+class Daemon:
+    """Stands in for the daemon behind the socket: answers at once, knows one peer."""
+
+    def status(self) -> Document:
+        return {"schema": "oxidized.status/1", "name": "fuzz", "version": "0", "pid": 1, "peers": []}
+
+    async def ping(self, peer: str, timeout_s: float) -> float | None:
+        if peer != "hub":
+            raise Absent(f"no peer {peer!r}")
+        return 0.01
+
+    async def wait(self, peer: str | None, timeout_s: float) -> bool:
+        return peer == "hub"
+
+    async def reload(self, dry_run: bool) -> Document:
+        return {"schema": "oxidized.reload/1", "applied": [], "needs_restart": [], "failed": []}
+
+    def set_log_level(self, spec: str) -> None:
+        config_kinds.log_levels(spec)
+
+    def metrics(self) -> str:
+        return "# EOF\n"
+
+
+@cache
+def control_server() -> tuple[asyncio.Runner, str]:
+    """One server for all inputs of this process."""
+    runner = asyncio.Runner()
+    path = str(folder() / "ctl.sock")
+    server = ControlSocket(path, Daemon())
+    runner.run(server.start())
+    atexit.register(lambda: (runner.run(server.close()), runner.close()))
+    return runner, path
+
+
+async def ask(path: str, data: bytes) -> bytes:
+    """All that the socket answers to one client who says this and no more."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    try:
+        writer.write(data)
+        writer.write_eof()
+        async with asyncio.timeout(ANSWER_S_MAX):
+            return await reader.read()
+    except ConnectionError:
+        return b""  # hung up on us in mid-sentence: allowed
+    finally:
+        writer.close()
+
+
+def control_seeds() -> list[bytes]:
+    requests: list[dict[str, object]] = [
+        {"verb": "status"},
+        {"verb": "ping", "peer": "hub", "count": 2, "interval_seconds": 0.2},
+        {"verb": "ping", "peer": "nobody"},
+        {"verb": "wait", "peer": "hub", "timeout_seconds": 1},
+        {"verb": "reload", "dry_run": True},
+        {"verb": "log", "level": "info,session=debug"},
+        {"verb": "log-follow"},
+        {"verb": "metrics"},
+        {"verb": "version"},
+    ]
+    return [json.dumps(request).encode() + b"\n" for request in requests]
+
+
+def run_control(data: bytes) -> None:
+    runner, path = control_server()
+    rest = asyncio.sleep
+
+    async def no_rest(_: float) -> None:
+        await rest(0)
+
+    # Between two pings the daemon waits as long as it was asked to.
+    with mock.patch.object(asyncio, "sleep", no_rest):
+        answer = runner.run(ask(path, data))
+    for line in answer.splitlines():
+        document = json.loads(line)
+        if "error" in document:
+            assert document["error"]["code"] in ERROR_CODES, document
+        else:
+            assert document["schema"].startswith("oxidized."), document
+
+
+# ---- key texts -------------------------------------------------------------------------------------------
 
 
 def key_seeds() -> list[bytes]:
@@ -313,7 +412,7 @@ TARGETS: dict[str, Target] = {
     "python_tunnel": Target(
         run_tunnel,
         tunnel_seeds,
-        "nothing on the wire raises, a stranger gets at most thrice its bytes, a healed wire heals the tunnel",
+        "nothing on the wire raises; a stranger gets thrice its bytes at most; a healed wire heals all",
         cost=10,
     ),
     "python_stream": Target(
@@ -325,10 +424,18 @@ TARGETS: dict[str, Target] = {
     "python_config": Target(
         run_config,
         config_seeds,
-        "a configuration loads, and its effective form to the same, or each problem is one line with its place",
+        "a configuration loads, its effective form to the same; or each problem is one line with its place",
         cost=4,
     ),
-    "python_keys": Target(run_keys, key_seeds, "a key has one text; a refusal shows nothing of what it refused"),
+    "python_control": Target(
+        run_control,
+        control_seeds,
+        "each request gets a document or a named error in JSON, never an internal one",
+        cost=4,
+    ),
+    "python_keys": Target(
+        run_keys, key_seeds, "a key has one text; a refusal shows nothing of what it refused"
+    ),
 }
 
 

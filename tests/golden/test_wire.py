@@ -1,4 +1,4 @@
-"""The datagrams of the C core, byte for byte, against vectors made by another implementation (PROTOCOL.md 2, 3)."""
+"""The datagrams of the C core, byte for byte, against vectors of another implementation (PROTOCOL.md)."""
 
 from __future__ import annotations
 

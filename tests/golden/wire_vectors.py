@@ -1,7 +1,7 @@
-"""The test vectors of the data packet, made by the reference: `python -m tests.golden.wire_vectors` writes them.
+"""The test vectors of the data packet, by the reference: `python -m tests.golden.wire_vectors` writes them.
 
-Each entry is one datagram with all that goes into it, in hexadecimal; tests/golden/test_wire.py holds the C core
-against them in both directions.
+Each entry is one datagram with all that goes into it, in hexadecimal; tests/golden/test_wire.py holds the C
+core against them in both directions.
 """
 
 from __future__ import annotations

@@ -47,7 +47,9 @@ def ipv4(
     return head[:10] + struct.pack(">H", checksum(head)) + head[12:] + payload
 
 
-def ipv6(source: str = "fd00::1", target: str = "fd00::2", payload: bytes = b"x" * 80, *, ecn: int = 0) -> bytes:
+def ipv6(
+    source: str = "fd00::1", target: str = "fd00::2", payload: bytes = b"x" * 80, *, ecn: int = 0
+) -> bytes:
     head = struct.pack(">IHBB", 6 << 28 | ecn << 20, len(payload), 17, 64)
     return head + ip_address(source).packed + ip_address(target).packed + payload
 

@@ -1,4 +1,4 @@
-"""A plane with its io thread, over loopback sockets, and a socket pair where the TUN device would be. No root."""
+"""A plane with its io thread over loopback sockets, and a socket pair in place of the TUN device. No root."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from oxidized.core.plane import Address
@@ -49,13 +49,12 @@ def address_of(sock: socket.socket, index: int = 0) -> Address:
 
 @dataclass
 class Site:
-    """`tun` is our end of the device: what we write the plane reads. Use as a context manager through `running`."""
+    """`tun` is our end of the device: what we write the plane reads. `running` starts and ends it."""
 
     plane: DataPlane
     socks: list[socket.socket]
     tun: socket.socket
     device: socket.socket
-    started: bool = field(default=False)
 
     def start(self) -> None:
         for sock in self.socks:

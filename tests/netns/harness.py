@@ -53,6 +53,9 @@ class Namespace:
     def run(self, *argv: str, check: bool = True) -> str:
         return shell(*self.argv(*argv), check=check)
 
+    def start(self, *argv: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self.argv(*argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
     def ip(self, *argv: str) -> str:
         return shell("ip", "-n", self.name, *argv)
 
@@ -114,15 +117,17 @@ class Daemon:
             f'[control]\nsocket = "{self.socket_path}"\n{config}'
         )
 
-    def start(self, *, is_ready: bool = True) -> Daemon:
-        """Start it and, unless it is to fail, wait for READY=1."""
+    def start(self, *, is_ready: bool = True, prelude: str = "pass") -> Daemon:
+        """Start it and, unless it is to fail, wait for READY=1. `prelude`: Python to run before it."""
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         notify_path = self.folder / "notify"
         notify_path.unlink(missing_ok=True)
         notify.bind(str(notify_path))
         notify_path.chmod(0o666)
         notify.settimeout(10)
-        code = f"import sys; from oxidized.io.daemon import main; sys.exit(main({str(self.path)!r}))"
+        code = (
+            f"{prelude}; import sys; from oxidized.io.daemon import main; sys.exit(main({str(self.path)!r}))"
+        )
         argv = self.namespace.argv(*self._wrap, sys.executable, "-c", code)
         env = {
             **os.environ,
@@ -173,9 +178,9 @@ class Daemon:
         found: dict[str, Any] = self.ask("status")["peers"][index]
         return found
 
-    def follow(self, words: str, seconds: float = 20) -> None:
-        """Wait until the log says `words`; at most `seconds` between two lines of it."""
-        while words not in self.log():
+    def follow(self, words: str, seconds: float = 20, *, times: int = 1) -> None:
+        """Wait until the log has said `words` so often; at most `seconds` between two lines of it."""
+        while self.log().count(words) < times:
             before = self._said
             assert self.log(seconds) != before, f"never said {words!r}:\n{before}"
 

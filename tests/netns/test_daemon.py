@@ -162,6 +162,47 @@ def test_quic_carries_the_data_when_nothing_else_passes(pair: Pair) -> None:
     assert pair.pings("10.70.0.1", "-s", "1372", "-M", "dont"), "what is too long goes in fragments"
 
 
+def test_reload_drops_nothing(pair: Pair) -> None:
+    pair.start()
+    text = HUB + hub_peer(pair.edge)
+    pinging = pair.edge_ns.start("ping", "-c", "300", "-i", "0.01", "-W", "2", "10.70.0.1")
+    other = Daemon(pair.hub_ns, pair.hub.folder.parent / "other", "")
+    mtu_and_mark = text.replace('"oxd0"', '"oxd0"\nmtu = 1400\nfwmark = 7')
+    steps: list[tuple[str, list[str], list[str]]] = [
+        (text + 'keepalive = "7s"\n', ["peer.edge.keepalive"], []),
+        (text.replace('"fd70', '"10.71.0.1/24", "fd70', 1), ["interface.address", "peer.edge.keepalive"], []),
+        (mtu_and_mark, ["interface.address", "interface.mtu"], ["interface.fwmark"]),
+        (text + hub_peer(other, "other", '"10.72.0.0/16"'), ["interface.mtu", "peer.other"], []),
+    ]
+    for config, applied, waits in steps:
+        pair.hub.write(config)
+        outcome = pair.hub.ask("reload")
+        assert [change["key"] for change in outcome["applied"]] == applied
+        assert [change["key"] for change in outcome["needs_restart"]] == waits
+        assert outcome["failed"] == []
+    assert any(route["dst"] == "10.72.0.0/16" for route in pair.hub_ns.ip_json("route"))
+    assert [peer["name"] for peer in pair.hub.ask("status")["peers"]] == ["edge", "other"]
+    pair.hub.write(text)
+    pair.hub.process.send_signal(signal.SIGHUP)
+    pair.hub.follow("reload: 1 applied", times=2)
+    assert all(route["dst"] != "10.72.0.0/16" for route in pair.hub_ns.ip_json("route"))
+    assert "300 received" in pinging.communicate(timeout=20)[0].decode()
+    assert pair.hub.peer()["handshakes"]["completed"] == 1
+
+
+def test_reload_of_a_wrong_file_changes_nothing(pair: Pair) -> None:
+    pair.start()
+    before = pair.hub.ask("status")["interface"]
+    pair.hub.write(HUB.replace("10.70.0.1/24", "10.70.0.1/33") + hub_peer(pair.edge))
+    outcome = pair.hub.ask("reload")
+    assert outcome["applied"] == outcome["needs_restart"] == []
+    (failure,) = outcome["failed"]
+    assert "hub.toml:" in failure["message"] and "interface.address" in failure["message"]
+    document = pair.hub.ask("status")
+    assert document["interface"] == before and not document["config"]["last_reload_successful"]
+    assert pair.pings()
+
+
 def test_names_that_do_not_resolve(pair: Pair) -> None:
     pair.edge.write((EDGE + edge_peer(pair.hub)).replace("10.9.0.1:4443", "hub.invalid:4443"))
     pair.edge.start()

@@ -83,7 +83,7 @@ class Middle:
         self.to_edge: Leg | None = None
         self.to_hub: Leg | None = None
         self.on_ready: Callable[[Leg], None] = lambda leg: None
-        world._places[address.ip, address.port] = self  # type: ignore[assignment]
+        world._places[address.ip, address.port] = self
 
     def _called(self, link: QuicLink, now_ns: int) -> Leg:
         self.to_edge = Leg(self, link, is_to_hub=False)

@@ -1,4 +1,4 @@
-"""Whatever comes in: a counted result, never an exception out of the tunnel, and who means well still comes up."""
+"""Whatever comes in: a counted result, never an exception, and who means well still comes up."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ mutations = st.lists(
 )
 
 
-def mutate(data: bytes, script: list[tuple[str, int, int]]) -> bytes:
+Script = list[tuple[str, int, int]]
+
+
+def mutate(data: bytes, script: Script) -> bytes:
     out = bytearray(data)
     for step, where, value in script:
         at = where % max(1, len(out))
@@ -74,7 +77,7 @@ def test_random_bytes(garbage: list[bytes]) -> None:
 
 @few
 @given(st.lists(st.tuples(st.sampled_from(FROM_EDGE + FROM_HUB), mutations), min_size=1, max_size=12))
-def test_changed_packets_of_a_real_conversation(changed: list[tuple[bytes, list[tuple[str, int, int]]]]) -> None:
+def test_changed_packets_of_a_real_conversation(changed: list[tuple[bytes, Script]]) -> None:
     world = World()
     hub, edge = world.pair()
     for turn, (data, script) in enumerate(changed):

@@ -14,14 +14,17 @@ from oxidized.core.quic import CLOSE_PROTOCOL, CLOSE_REJECTED
 from oxidized.core.quic_tls import client_connection
 from tests.unit.core.world import Node, World, peer_settings, public_of, seed_of, tunnel_settings
 
+ELSEWHERE = Address("203.0.113.9", 5000)
 HUB, EDGE, OTHER = seed_of("hub"), seed_of("edge"), seed_of("other")
 
 
-def make(edge_seed: bytes, believed_hub: bytes, known_edge: bytes, **hub_other: object) -> tuple[World, Node, Node]:
+def make(
+    edge_seed: bytes, believed_hub: bytes, known_edge: bytes, **hub_other: object
+) -> tuple[World, Node, Node]:
     world = World()
     world.names["hub.test:443"] = (Address("192.0.2.1", 443),)
     at_hub = peer_settings("edge", known_edge)
-    hub = world.node("hub", tunnel_settings(HUB, at_hub, accept=True, **hub_other), "192.0.2.1", 443)
+    hub = world.node("hub", tunnel_settings(HUB, at_hub, accept=True), "192.0.2.1", 443)
     at_edge = peer_settings("hub", believed_hub, endpoints=("hub.test:443",))
     edge = world.node("edge", tunnel_settings(edge_seed, at_edge), "198.51.100.7", 40000)
     return world, hub, edge
@@ -66,7 +69,7 @@ def test_all_refusals_look_alike_from_outside() -> None:
 class Caller:
     """A QUIC client that says on stream 0 what the test wants."""
 
-    def __init__(self, world: World, hub: Node, address: Address = Address("203.0.113.9", 5000)) -> None:
+    def __init__(self, world: World, hub: Node, address: Address = ELSEWHERE) -> None:
         self.world = world
         self.hub = hub
         self.address = address

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from oxidized.core import handshake
 from oxidized.core.events import HandshakeRejected
-from oxidized.core.messages import Accept, Hello, Message, Proof, Rekey, Welcome
+from oxidized.core.messages import Accept, Hello, Message, Proof, Rekey, Welcome, encode
 from oxidized.core.plane import Address, Suite
+from oxidized.core.quic_tls import Connection
 from tests.security.middle import Leg, Middle
 from tests.unit.core.world import Node, World, peer_settings, public_of, seed_of, tunnel_settings
 
@@ -39,16 +40,14 @@ def nothing_stands(hub: Node, edge: Node) -> None:
 
 def test_the_attack_works_against_a_protocol_that_does_not_sign_the_exporter() -> None:
     """The test bench itself: when both his TLS connections export the same, the relay is not noticed."""
-    from oxidized.core.quic_tls import Connection
-
     honest = Connection.exporter
     try:
-        Connection.exporter = property(lambda self: bytes(32))  # type: ignore[method-assign, assignment]
+        Connection.exporter = property(lambda self: bytes(32))
         hub, edge, middle = attack(lambda leg, message: [message], seconds=2)
         assert edge.status().handshakes["completed"] == hub.status().handshakes["completed"] == 1
-        assert [type(m) for m in middle.to_edge.seen] == [Hello, Proof]  # type: ignore[union-attr]
+        assert [type(m) for m in middle.to_edge.seen] == [Hello, Proof]
     finally:
-        Connection.exporter = honest  # type: ignore[method-assign]
+        Connection.exporter = honest
 
 
 def test_a_plain_relay_does_not_even_get_past_the_knock() -> None:
@@ -61,7 +60,7 @@ def test_a_plain_relay_does_not_even_get_past_the_knock() -> None:
 def knock_again(leg: Leg, message: Message) -> list[Message]:
     """He knows the hub's public key, so he can knock for himself."""
     if isinstance(message, Hello):
-        exporter = leg.middle.to_hub.link.exporter  # type: ignore[union-attr]
+        exporter = leg.middle.to_hub.link.exporter
         fresh = handshake.knock(public_of(HUB), exporter, message.knocked())
         return [replace(message, knock=fresh)]
     return [message]
@@ -69,9 +68,9 @@ def knock_again(leg: Leg, message: Message) -> list[Message]:
 
 def test_a_relay_that_knocks_right_is_found_out_by_the_hubs_signature() -> None:
     def change(leg: Leg, message: Message) -> list[Message]:
-        if isinstance(message, Hello) and not leg.middle.to_hub.is_ready:  # type: ignore[union-attr]
-            leg.middle.on_ready = lambda ready: ready.is_to_hub and ready.send(  # type: ignore[assignment, func-returns-value]
-                b"".join(_bytes(m) for m in knock_again(leg, message))
+        if isinstance(message, Hello) and not leg.middle.to_hub.is_ready:
+            leg.middle.on_ready = lambda ready: (
+                ready.is_to_hub and ready.send(b"".join(encode(m) for m in knock_again(leg, message)))
             )
             return []
         return knock_again(leg, message)
@@ -82,12 +81,6 @@ def test_a_relay_that_knocks_right_is_found_out_by_the_hubs_signature() -> None:
     assert any(event.reason == "signature-bad" for event in edge.of(HandshakeRejected))
     assert middle.to_edge is not None
     assert Proof not in [type(m) for m in middle.to_edge.seen], "the edge never said who it is"
-
-
-def _bytes(message: Message) -> bytes:
-    from oxidized.core.messages import encode
-
-    return encode(message)
 
 
 def impostor(seed: bytes, claimed: bytes) -> Callable[[Leg, Message], list[Message]]:
@@ -101,7 +94,7 @@ def impostor(seed: bytes, claimed: bytes) -> Callable[[Leg, Message], list[Messa
             welcome = half.welcome(message, 77, random.Random(5).randbytes)
             bare = replace(welcome, static=claimed)
             signature = identity.sign(handshake.hub_transcript(leg.link.exporter, message, bare))
-            leg.send(_bytes(replace(bare, signature=signature)))
+            leg.send(encode(replace(bare, signature=signature)))
         return []
 
     return change
@@ -111,7 +104,7 @@ def test_an_impostor_with_a_key_of_his_own_is_refused() -> None:
     hub, edge, middle = attack(impostor(EVIL, public_of(EVIL)))
     nothing_stands(hub, edge)
     assert edge.tunnel.counters["hub-unknown"] >= 1
-    assert [type(m) for m in middle.to_edge.seen] == [Hello]  # type: ignore[union-attr]
+    assert [type(m) for m in middle.to_edge.seen] == [Hello]
 
 
 def test_an_impostor_who_claims_the_hubs_key_is_refused() -> None:
@@ -133,10 +126,10 @@ def test_the_hub_refuses_a_proof_made_for_another_connection() -> None:
                 start(middle.to_hub)
         if isinstance(message, Welcome) and leg.is_to_hub:
             # What an edge that does not check the hub would sign, on its own TLS connection.
-            hello, exporter = careless["sent"], middle.to_edge.link.exporter  # type: ignore[union-attr]
+            hello, exporter = careless["sent"], middle.to_edge.link.exporter
             edge = handshake.Identity(EDGE)
-            transcript = handshake.edge_transcript(exporter, hello, message, edge.public)  # type: ignore[arg-type]
-            leg.send(_bytes(Proof(edge.public, edge.sign(transcript))))
+            transcript = handshake.edge_transcript(exporter, hello, message, edge.public)
+            leg.send(encode(Proof(edge.public, edge.sign(transcript))))
         return []
 
     def start(leg: Leg) -> None:
@@ -144,7 +137,7 @@ def test_the_hub_refuses_a_proof_made_for_another_connection() -> None:
         assert isinstance(hello, Hello)
         fresh = replace(hello, knock=handshake.knock(public_of(HUB), leg.link.exporter, hello.knocked()))
         careless["sent"] = fresh
-        leg.send(_bytes(fresh))
+        leg.send(encode(fresh))
 
     hub, edge, _ = attack(change)
     nothing_stands(hub, edge)
@@ -153,7 +146,7 @@ def test_the_hub_refuses_a_proof_made_for_another_connection() -> None:
 
 def test_messages_reflected_to_their_sender_are_refused() -> None:
     def reflect(leg: Leg, message: Message) -> list[Message]:
-        leg.send(_bytes(message))
+        leg.send(encode(message))
         return []
 
     hub, edge, _ = attack(reflect)
@@ -165,14 +158,14 @@ def test_messages_out_of_order_close_the_connection() -> None:
     for early in (Accept(Address("192.0.2.9", 9)), Rekey(1, bytes(32)), Proof(bytes(32), bytes(64))):
 
         def change(leg: Leg, message: Message, early: Message = early) -> list[Message]:
-            leg.send(_bytes(early))
+            leg.send(encode(early))
             return []
 
         hub, edge, _ = attack(change)
         nothing_stands(hub, edge)
         assert edge.tunnel.counters["message-bad"] >= 1
         # And to a hub:
-        world_hub, _, middle = attack(lambda leg, message, early=early: [early])  # type: ignore[misc]
+        world_hub, _, middle = attack(lambda leg, message, early=early: [early])
         assert world_hub.tunnel.counters["message-bad"] >= 1
         assert world_hub.plane.installs == 0
         assert middle.to_hub is not None and middle.to_hub.seen == []

@@ -25,6 +25,7 @@ UP_NS_MAX = 30 * S  # from heal to every edge up, with packets both ways
 UDP_NS_MAX = 110 * S  # from heal to UDP in use: three probes, 30 s apart, and their answers
 SETTLE_NS = 5 * S  # from heal to the first moment at which nothing may be lost any more
 CALM_NS = 12 * S  # how long nothing is lost and nobody called silent; more than twice dead_after
+KNOWN_NS = 5 * S  # a loss is known after some acknowledgements, which come twice a second then
 QUIET_NS = 2 * S  # for the last packets and acknowledgements to arrive
 CHECK_NS = 500 * MS
 RTT_NS_MIN = 19 * MS  # the healed network has 20 ms, clocks drift by 300 ppm
@@ -163,9 +164,13 @@ class Judge:
         world.say("calm begins")
         self._calm_since_ns = world.now_ns
         self._first_good_uid = len(world.ledger.sent) + 1
-        for node in world.nodes.values():
-            self._before.update({(node.name, peer): path for peer, path in self._paths(node).items()})
+        world.at(world.now_ns + KNOWN_NS, self._remember)
         self._calm()
+
+    def _remember(self) -> None:
+        """From here on the packet path knows of all that was lost before."""
+        for node in self._world.nodes.values():
+            self._before.update({(node.name, peer): path for peer, path in self._paths(node).items()})
 
     def _calm(self) -> None:
         world = self._world

@@ -59,15 +59,22 @@ def run_seed(
     world = World(
         plan, rng, plane_class=options.plane_class, tunnel_class=options.tunnel_class, log=log, pcap=pcap
     )
-    digest, failure = "", ""
+    failure = ""
     try:
-        digest = world.run()
+        world.run()
     except Exception as error:
         failure = f"at {world.now_ns / 1e9:.6f} s: {type(error).__name__}: {error}"
         if not isinstance(error, AssertionError) or not str(error):
             failure += "\n" + traceback.format_exc()
     return Verdict(
-        seed, plan.tell(), digest, failure, world.steps, world.now_ns, world.ledger.delivered, world.seen
+        seed=seed,
+        told=plan.tell(),
+        digest=world.digest,
+        failure=failure,
+        steps=world.steps,
+        virtual_ns=world.now_ns,
+        delivered=world.ledger.delivered,
+        seen=world.seen,
     )
 
 

@@ -25,6 +25,7 @@ from oxidized.core.plane import (
     SessionKeys,
     Suite,
 )
+from oxidized.errors import NativeError
 
 SECOND_NS = 1_000_000_000
 GRACE_NS = 10 * SECOND_NS
@@ -125,7 +126,7 @@ class FakePlane:
             index = random24 - random24 % SLOTS + slot
             if index != 0 and slot not in self.sessions:
                 return index
-        return 0
+        raise NativeError("index_pick: no free slot", code=-3)
 
     def session_install(self, now_ns: int, peer: int, keys: SessionKeys) -> None:
         assert keys.rx_index % SLOTS not in self.sessions, "index taken"
@@ -318,9 +319,7 @@ class FakePlane:
         if number and number % self.rekey_packets == 0:
             self._event(EventType.REKEY_WANTED, handle, value=epoch)
 
-    def _opened(
-        self, session: Session, plain: bytes, source: Address, now_ns: int, is_newest: bool
-    ) -> None:
+    def _opened(self, session: Session, plain: bytes, source: Address, now_ns: int, is_newest: bool) -> None:
         who = self.peers[session.peer]
         who.last_rx_ns, who.unanswered_ns = now_ns, None
         if who.is_silent or not session.was_heard:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def test_keys(epoch: dict[str, Any]) -> None:
 def test_the_epochs_hang_together() -> None:
     epochs = VECTORS["keys"]["epochs"]
     assert epochs[0]["salt"] == VECTORS["handshake"]["exporter"]
-    for before, after in zip(epochs, epochs[1:], strict=False):
+    for before, after in itertools.pairwise(epochs):
         assert after["salt"] == before["chain"]
 
 

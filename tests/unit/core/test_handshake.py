@@ -182,7 +182,7 @@ def test_a_point_of_small_order_is_refused_by_an_edge() -> None:
         ("auto", 0xFF, 200, Suite.AES_256_GCM),
     ],
 )
-def test_the_suite_is_what_both_have_and_the_edge_likes(policy, suites, preferred, wanted) -> None:  # type: ignore[no-untyped-def]
+def test_the_suite_is_what_both_have_and_the_edge_likes(policy, suites, preferred, wanted) -> None:
     assert choose_suite(offer(policy, Suite.AES_256_GCM, 1420), suites, preferred) is wanted
 
 

@@ -52,7 +52,7 @@ messages = st.one_of(
 
 
 @given(st.lists(messages, max_size=6), st.data())
-def test_any_cutting_of_the_stream_gives_the_same_messages(wanted: list[Message], data: st.DataObject) -> None:
+def test_any_cutting_of_the_stream_gives_the_same(wanted: list[Message], data: st.DataObject) -> None:
     stream = b"".join(encode(message) for message in wanted)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     reader, got = MessageReader(), []
@@ -77,7 +77,7 @@ def test_garbage_is_messages_or_a_message_error(data: bytes) -> None:
     assert outcomes[0] == outcomes[1]
 
 
-def _each(reader: MessageReader, part: bytes, got: list[Message]):  # type: ignore[no-untyped-def]
+def _each(reader: MessageReader, part: bytes, got: list[Message]):
     for message in reader.feed(part):
         got.append(message)
     return ()

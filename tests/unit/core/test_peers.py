@@ -133,7 +133,7 @@ def test_the_transport_can_be_changed_on_the_way() -> None:
     world, hub, edge = running()
     settings = edge.settings.peers[0]
     for transport in ("quic", "udp"):
-        edge.tunnel.peer_update(replace(settings, transport=transport), world.now_ns)  # type: ignore[arg-type]
+        edge.tunnel.peer_update(replace(settings, transport=transport), world.now_ns)
         edge.pump()
         world.run(3)
         assert edge.status().transport == hub.status().transport == transport
@@ -150,9 +150,7 @@ def test_a_role_change_starts_over() -> None:
 
 def test_limits_can_be_changed_on_the_way() -> None:
     world, hub, edge = running()
-    hub.tunnel.tunnel_update(
-        replace(hub.settings, retry="always", max_handshakes_per_second=1), world.now_ns
-    )
+    hub.tunnel.tunnel_update(replace(hub.settings, retry="always", max_handshakes_per_second=1), world.now_ns)
     edge.die()
     edge.start()
     assert world.run(10, until=lambda: edge.status().handshakes["completed"] == 1)

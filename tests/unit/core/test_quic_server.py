@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from aioquic.quic.packet import QuicProtocolVersion, encode_quic_version_negotiation
 
 from oxidized.core.plane import Address
@@ -14,7 +15,7 @@ from oxidized.core.quic_server import (
     TokenBucket,
     source_prefix,
 )
-from oxidized.core.quic_tls import client_connection
+from oxidized.core.quic_tls import Connection, client_connection
 from tests.unit.core.world import SECOND_NS, World
 
 
@@ -29,7 +30,7 @@ def spoofed(number: int) -> Address:
     return Address(f"203.0.{number >> 8 & 255}.{number & 255}", 5000)
 
 
-def drain(node) -> list[tuple[bytes, Address]]:  # type: ignore[no-untyped-def]
+def drain(node) -> list[tuple[bytes, Address]]:
     out = []
     while (item := node.tunnel.poll_transmit()) is not None:
         out.append(item)
@@ -169,6 +170,19 @@ def test_the_bucket_holds_one_second() -> None:
     assert bucket.take(0) is False, "a clock that jumps back gives nothing"
 
 
+def test_a_spoofed_caller_gets_no_more_than_three_times_what_he_sent() -> None:
+    world = World()
+    hub, _ = world.pair(hub={"retry": "never"})
+    came = initial(hub.address)
+    hub.tunnel.receive(came, spoofed(1), world.now_ns)
+    hub.pump()
+    world.run(30)
+    answers = [packet for packet in hub.sent if packet.target == spoofed(1)]
+    assert len(answers) >= 2, "it was taken for a caller"
+    assert sum(len(packet.data) for packet in answers) <= 3 * len(came)
+    assert hub.tunnel.counters["handshake-timeout"] == 1
+
+
 def test_a_connection_that_never_speaks_is_closed_after_six_seconds() -> None:
     world = World()
     hub, _ = world.pair()
@@ -189,3 +203,51 @@ def test_a_connection_that_never_speaks_is_closed_after_six_seconds() -> None:
     world.run(2)
     assert hub.tunnel._core.quic.half_open == 0
     assert hub.tunnel.counters["handshake-timeout"] == 1
+
+
+def test_what_breaks_the_library_ends_one_connection_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    hub, edge = world.pair()
+    assert world.run(5, until=lambda: edge.state() == "up" and hub.state() == "up")
+    honest = Connection.receive_datagram
+
+    def brittle(self: Connection, data: bytes, addr: object, now: float) -> None:
+        if addr == spoofed(1):
+            raise KeyError("a bug in a parser")
+        honest(self, data, addr, now)
+
+    monkeypatch.setattr(Connection, "receive_datagram", brittle)
+    hub.tunnel.receive(initial(hub.address), spoofed(1), world.now_ns)
+    hub.pump()
+    assert hub.tunnel.counters["quic-bad"] >= 1
+    assert hub.tunnel._core.quic.connections == 1, "that of the edge"
+    assert edge.data(b"on") and world.run(1) and hub.payloads() == [b"on"]
+
+
+@pytest.mark.parametrize("method", ["datagrams_to_send", "handle_timer", "get_timer", "receive_datagram"])
+def test_an_edge_survives_a_library_that_breaks(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    world = World()
+    hub, edge = world.pair()
+    assert world.run(5, until=lambda: edge.state() == "up" and hub.state() == "up")
+
+    def broken(self: Connection, *args: object, **kwargs: object) -> None:
+        raise ValueError(method)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, method, broken)
+        world.run(70)
+    assert edge.tunnel.counters["quic-bad"] >= 1
+    assert edge.ups_and_downs() == ["up"], "the data session does not need the control connection"
+    assert world.run(30, until=lambda: edge.status().handshakes["completed"] >= 2)
+
+
+def test_an_hour_of_idling_leaves_one_connection_and_few_timers() -> None:
+    world = World()
+    hub, edge = world.pair()
+    world.run(3600)
+    for node in (hub, edge):
+        assert node.tunnel._core.quic.connections == 1
+        assert len(node.tunnel._timers) <= 40
+        assert sum(node.tunnel.counters.values()) == 0
+        assert len(node.tunnel._core.quic._by_cid) <= 20
+    assert edge.status().handshakes == {"completed": 1, "failed": 0, "rejected": 0}

@@ -18,7 +18,7 @@ def test_a_heap_does_what_a_list_does(script: list[tuple[str, int, int]]) -> Non
     ran: list[tuple[int, int]] = []
     made: list[Timer] = []
     for who in range(5):
-        made.append(timers.new(lambda at, who=who: ran.append((at, who))))  # type: ignore[misc]
+        made.append(timers.new(lambda at, who=who: ran.append((at, who))))
     wanted: dict[int, int] = {}
     expected: list[tuple[int, int]] = []
     for step, who, value in script:
@@ -42,7 +42,7 @@ def test_a_heap_does_what_a_list_does(script: list[tuple[str, int, int]]) -> Non
 def test_due_timers_run_in_order_of_time() -> None:
     timers, ran = Timers(), []
     for at in (30, 10, 20):
-        timers.new(lambda now, at=at: ran.append(at)).set(at)  # type: ignore[misc]
+        timers.new(lambda now, at=at: ran.append(at)).set(at)
     timers.run_due(100)
     assert ran == [10, 20, 30]
 

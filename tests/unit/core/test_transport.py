@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from oxidized.core.transport import PROBE_INTERVAL_NS, SETTLE_PINGS, Step, Transport
 
 SECOND_NS = 1_000_000_000
@@ -79,7 +81,7 @@ def test_the_way_back_takes_two_answers_in_a_row() -> None:
     probes = run(transport, 0, 200 * SECOND_NS)
     assert transport.mode == "quic"
     probes = [(at, step) for at, step in probes if step.probe_udp]
-    assert [b - a for (a, _), (b, _) in zip(probes, probes[1:], strict=False)] == [30] * (len(probes) - 1)
+    assert [b - a for (a, _), (b, _) in itertools.pairwise(probes)] == [30] * (len(probes) - 1)
     assert len(probes) == 6
 
     now_ns = transport.next_ns or 0

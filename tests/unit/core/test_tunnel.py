@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from oxidized.core.events import HandshakeRejected, PeerDown, PeerUp, Pong, Rekeyed, Roamed, TransportChanged
-from oxidized.core.plane import CARRIER, Address
+from oxidized.core.plane import CARRIER, Address, Suite
+from tests.unit.core.fake_plane import SLOTS, Session
 from tests.unit.core.world import (
     SECOND_NS,
     Node,
@@ -95,7 +96,7 @@ def test_rekey_by_time_changes_the_keys_and_loses_nothing() -> None:
     assert len(hub.payloads()) == len(edge.payloads()) == sent == 450
     assert edge.plane.drops == hub.plane.drops == {}
     assert len({tx for _, _, tx in edge.plane.key_log}) == 5
-    assert [(e, rx, tx) for e, rx, tx in edge.plane.key_log] == [(e, tx, rx) for e, rx, tx in hub.plane.key_log]
+    assert edge.plane.key_log == [(epoch, tx, rx) for epoch, rx, tx in hub.plane.key_log]
     assert edge.status().rekeys == 4 and edge.status().epoch == 4
     clean(hub, edge)
 
@@ -104,13 +105,13 @@ def test_packets_of_the_old_epoch_that_come_late_are_opened() -> None:
     world = World()
     hub, edge = world.pair(edge={"rekey_after_ns": 10 * SECOND_NS})
     up(world, hub, edge)
-    held = []
-    world.rules.append(lambda packet: not packet.is_quic and packet.source == edge.address and not held.append(packet))
+    world.rules.append(no_udp_data)
     edge.data(b"late")
+    held = edge.sent[-1]
     world.rules.clear()
     world.run(11)
     assert hub.status().epoch == 1
-    world.deliver(held[-1])
+    world.deliver(held)
     assert hub.payloads() == [b"late"]
 
 
@@ -205,6 +206,21 @@ def test_bye_takes_the_peer_down_at_once_and_the_edge_tries_again() -> None:
     exchange(world, hub, edge, b"again")
 
 
+def test_a_session_after_bye_is_shown_with_its_transport() -> None:
+    world = World()
+    hub, edge = world.pair()
+    up(world, hub, edge)
+    edge.tunnel.close(world.now_ns)
+    edge.pump()
+    world.run(1)
+    assert hub.status().transport == "none"
+    edge.die()
+    edge.start()
+    up(world, hub, edge)
+    assert hub.status().transport == "udp"
+    assert [event.transport for event in hub.of(TransportChanged)] == ["udp", "none", "udp"]
+
+
 def test_an_edge_that_closes_leaves_nothing_at_the_hub() -> None:
     world = World()
     hub, edge = world.pair()
@@ -248,7 +264,7 @@ def test_a_minute_of_blackout_heals_within_20_seconds() -> None:
         world.run(60 + offset_ms / 1000)
         assert edge.state() == "silent"
         world.rules.clear()
-        assert world.run(20, until=lambda edge=edge: edge.state() == "up")  # type: ignore[misc]
+        assert world.run(20, until=lambda edge=edge: edge.state() == "up")
         exchange(world, hub, edge, b"back")
         world.run(30)
         assert edge.state() == hub.state() == "up"
@@ -287,6 +303,30 @@ def test_heavy_loss_delays_but_does_not_break() -> None:
     world.run(30)
     assert edge.state() == hub.state() == "up"
     exchange(world, hub, edge, b"through")
+
+
+def test_an_accept_that_is_lost_for_good_does_not_leave_two_halves() -> None:
+    """The hub is on the new session, the edge on the old one: the edge must not rest."""
+    world = World()
+    hub, edge = world.pair()
+    up(world, hub, edge)
+    world.rules.append(blackout)
+    edge.data(b"lost")
+    world.run(7)
+    world.rules[:] = [lambda packet: packet.is_quic and hub.plane.installs == 2]
+    assert world.run(20, until=lambda: hub.plane.installs == 2)
+    failed = edge.status().handshakes["failed"]
+    assert world.run(7, until=lambda: edge.status().handshakes["failed"] == failed + 1)
+    assert edge.state() == "up", "it hears the hub, which is on the new session"
+    world.rules.clear()
+    assert world.run(4, until=lambda: edge.status().handshakes["completed"] == 2)
+    assert edge.tunnel.counters["control-silent"] == 0, "and it did not take a time-out to find out"
+    before = len(hub.payloads())
+    for _ in range(60):
+        assert edge.data(b"e") and hub.data(b"h")
+        world.run(1)
+    assert len(hub.payloads()) == before + 60
+    assert edge.ups_and_downs() == ["up", "silent", "up"]
 
 
 def test_losing_the_control_connection_alone_is_not_down() -> None:
@@ -360,7 +400,7 @@ def test_a_flood_into_the_carrier_is_bounded_and_counted() -> None:
         edge.plane.inner(handle, bytes(1200), world.now_ns)
     edge.pump()
     refused = edge.tunnel.counters["carrier-full"]
-    assert 800 <= refused < 1000
+    assert 900 <= refused < 1000
     world.run(10)
     assert len(hub.payloads()) == 1000 - refused
 
@@ -445,10 +485,10 @@ def test_a_name_that_does_not_resolve_yet_is_asked_again() -> None:
 def test_a_lost_answer_of_the_resolver_does_not_hang_the_peer() -> None:
     world = World()
     answers = world.resolve
-    world.resolve = lambda node, event: None  # type: ignore[method-assign]
+    world.resolve = lambda node, event: None
     hub, edge = world.pair()
     world.run(30)
-    world.resolve = answers  # type: ignore[method-assign]
+    world.resolve = answers
     up(world, hub, edge, within_s=15)
 
 
@@ -498,3 +538,30 @@ def test_a_rejection_is_reported_with_its_source() -> None:
     assert hub.of(HandshakeRejected)[0].reason == "unknown-peer"
     assert hub.of(HandshakeRejected)[0].source.ip == "198.51.100.7"
     assert edge.of(PeerUp) == []
+
+
+@pytest.mark.parametrize("full", ["hub", "edge"])
+def test_a_full_table_of_indices_is_a_refusal_and_heals(full: str) -> None:
+    world = World()
+    hub, edge = world.pair()
+    node = hub if full == "hub" else edge
+    taken = Session(99, 0, 0, Suite.AES_256_GCM, {})
+    node.plane.sessions = {slot: taken for slot in range(SLOTS)}
+    world.run(10)
+    assert node.tunnel.counters["index-taken"] >= 1
+    assert hub.plane.installs == edge.plane.installs == 0
+    node.plane.sessions = {}
+    up(world, hub, edge)
+
+
+def test_an_index_that_was_taken_meanwhile_is_a_refusal_and_the_next_attempt_works() -> None:
+    world = World()
+    hub, edge = world.pair()
+    assert world.run(5, until=lambda: hub.tunnel._core.quic.half_open == 1)
+    honest = hub.plane.index_pick
+    answers = iter([7])
+    hub.plane.index_pick = lambda wanted: next(answers, None) or honest(wanted)
+    hub.plane.sessions[7] = Session(99, 7, 0, Suite.AES_256_GCM, {})
+    up(world, hub, edge)
+    assert hub.tunnel.counters["index-taken"] == 1
+    assert hub.plane.installs == 1

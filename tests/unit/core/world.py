@@ -67,7 +67,7 @@ def peer_settings(name: str, key: bytes, *, endpoints: tuple[str, ...] = (), **o
         resolve_ns=60 * SECOND_NS,
         transport="auto",
     )
-    return replace(base, **other)  # type: ignore[arg-type]
+    return replace(base, **other)
 
 
 def tunnel_settings(seed: bytes, *peers: PeerSettings, **other: object) -> TunnelSettings:
@@ -82,7 +82,7 @@ def tunnel_settings(seed: bytes, *peers: PeerSettings, **other: object) -> Tunne
         max_handshakes_per_second=200,
         peers=peers,
     )
-    return replace(base, **other)  # type: ignore[arg-type]
+    return replace(base, **other)
 
 
 class Node:
@@ -230,7 +230,8 @@ class World:
         hub_node = self.node(
             "hub", tunnel_settings(hub_seed, at_hub, accept=True, **(hub or {})), "192.0.2.1", 443
         )
-        edge_node = self.node("edge", tunnel_settings(edge_seed, at_edge, **(edge or {})), "198.51.100.7", 40000)
+        edge_settings = tunnel_settings(edge_seed, at_edge, **(edge or {}))
+        edge_node = self.node("edge", edge_settings, "198.51.100.7", 40000)
         return hub_node, edge_node
 
     def bind(self, node: Node) -> None:

@@ -6,17 +6,30 @@ import random
 from collections.abc import Callable
 
 import pytest
+from oxidized.ffi._oxi import lib
 
 from oxidized.core.plane import EventType, Suite
 from oxidized.errors import NativeError
-from oxidized.ffi._oxi import lib
-from tests.native.rig import INNER_A, INNER_B, MS, S, Pair, Solo, drops, events, ipv4, key, number_of, numbered
+from tests.native.rig import (
+    INNER_A,
+    INNER_B,
+    MS,
+    Pair,
+    S,
+    Solo,
+    drops,
+    events,
+    ipv4,
+    key,
+    number_of,
+    numbered,
+)
 
 PACKET = ipv4(INNER_B, INNER_A)
 
 
 def rekey_as_protocol(pair: Pair, epoch: int, traffic: Callable[[], None]) -> None:
-    """Hub installs; the edge installs and sends on the reply; the hub sends on DONE. Traffic at every step."""
+    """Hub installs; edge installs and sends on the reply; hub sends on DONE. Traffic at every step."""
     up, down = key(2 * epoch % 251), key((2 * epoch + 1) % 251)
     traffic()
     pair.hub.epoch_install(pair.now_ns, pair.hub_peer, epoch, up, down)

@@ -6,17 +6,28 @@ import os
 import select
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
+from oxidized.ffi._oxi import lib
 
 from oxidized.core.plane import CARRIER, EventType, SessionKeys, Suite
 from oxidized.errors import NativeError
-from oxidized.ffi._oxi import lib
 from oxidized.ffi.dataplane import DataPlane
-from tests.differential.reference import Ack
+from tests.differential.reference import Ack, Ping, Pong
 from tests.native.rig import (
-    INNER_A, INNER_B, PAYLOAD_MAX, S, Solo, drops, ipv4, key, number_of, numbered, sums_must_hold,
+    INNER_A,
+    INNER_B,
+    PAYLOAD_MAX,
+    S,
+    Solo,
+    drops,
+    ipv4,
+    key,
+    number_of,
+    numbered,
+    sums_must_hold,
 )  # fmt: skip
 from tests.native.threads import Site, address_of, make_site, running, udp, until
 
@@ -93,7 +104,7 @@ def test_large_packets_go_through_whole(tunnel: Tunnel) -> None:
 
 
 def test_control_datagrams_reach_python(tunnel: Tunnel) -> None:
-    """With the address they came from, the socket and our address they came to; notify_fd says that they are there."""
+    """With the address they came from, the socket and our address they came to; notify_fd is written."""
     for index, host in ((0, "127.0.0.1"), (1, "::1")):
         with udp(host) as client:
             client.sendto(b"\xc0 QUIC " + host.encode(), tunnel.hub.socks[index].getsockname()[:2])
@@ -111,7 +122,9 @@ def test_events_are_notified(tunnel: Tunnel) -> None:
     def pong() -> list[int]:
         select.select([tunnel.edge.plane.notify_fd], [], [], 20)
         os.eventfd_read(tunnel.edge.plane.notify_fd)
-        return [e.rtt_ns for e in tunnel.edge.plane.poll_events() if e.type == EventType.PONG and e.value == 42]
+        return [
+            e.rtt_ns for e in tunnel.edge.plane.poll_events() if e.type == EventType.PONG and e.value == 42
+        ]
 
     assert until(pong, "the PONG")[0] > 0
 
@@ -167,6 +180,8 @@ def test_stop_is_clean_and_the_plane_lives_on(tunnel: Tunnel) -> None:
         assert (st["inner_held_packets"], st["deliver_held_packets"]) == (0, 0)
         tunnel.edge.plane.stop()
         now_ns = int(lib.oxi_clock_ns())
+        tunnel.edge.plane.tick(now_ns)
+        tunnel.edge.plane.outer_pop()  # perhaps an ACK
         tunnel.edge.plane.tick(now_ns)
         assert tunnel.edge.counter("pool_free_pkts") == 512, "every buffer is back"
         tunnel.edge.plane.inner_push(now_ns, [ipv4()])
@@ -248,9 +263,12 @@ def test_roaming_learns_the_whole_route(host: str) -> None:
         assert (address.ip, address.port) == far.getsockname()[:2]
         assert (address.sock, address.local) == (index, host)
         site.tun.send(ipv4(INNER_B, INNER_A))
-        datagram, source = far.recvfrom(65536)
-        assert source[:2] == site.socks[index].getsockname()[:2]
-        assert rig.far.open(datagram).inner == ipv4(INNER_B, INNER_A)
+        while True:
+            datagram, source = far.recvfrom(65536)
+            assert source[:2] == site.socks[index].getsockname()[:2]
+            if inner := rig.far.open(datagram).inner:  # an ACK may have gone ahead
+                break
+        assert inner == ipv4(INNER_B, INNER_A)
 
 
 def test_lost_in_the_kernel_is_counted() -> None:
@@ -294,6 +312,38 @@ def test_ecn_marks_are_acknowledged() -> None:
             far.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
             far.sendto(rig.far.seal(ipv4(ecn=2)), site.socks[0].getsockname())
         site.read(5)
-        (ack,) = until(lambda: rig.far.open(far.recv(65536)).of(Ack), "an ACK")
-        assert (ack.received, ack.ce) == (5, 2)
+        counts = (0, 0)
+        while counts[0] < 5:
+            counts = max((ack.received, ack.ce) for ack in rig.far.open(far.recv(65536)).of(Ack))
+        assert counts == (5, 2)
         assert rig.plane.peer_counters(rig.peer).paths[0].ce_packets == 2
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_an_address_of_ours_that_is_gone_is_forgotten(host: str) -> None:
+    """The kernel refuses to send from it: the packet goes out all the same, from where the kernel likes."""
+    rig, site = solo()
+    index = int(host == "::1")
+    gone = "2001:db8::77" if index else "192.0.2.77"
+    with running(site), udp(host) as far:
+        rig.plane.path_set(rig.peer, 0, replace(address_of(far, index), local=gone), PAYLOAD_MAX)
+        for n in range(3):
+            site.tun.send(numbered(n, INNER_B, INNER_A))
+            assert rig.far.open(far.recv(65536)).inner == numbered(n, INNER_B, INNER_A)
+        assert rig.plane.peer_counters(rig.peer).paths[0].address == address_of(far, index)
+        assert drops(rig.plane) == {}
+
+
+def test_the_hub_answers_from_the_address_that_was_called() -> None:
+    """On a wildcard socket the kernel would take another one of ours."""
+    rig = Solo()
+    rig.now_ns = int(lib.oxi_clock_ns())
+    rig.far = rig.session(near=5)
+    site = make_site(rig.plane, [udp("0.0.0.0")])
+    port = site.socks[0].getsockname()[1]
+    with running(site), udp() as far:
+        for called in ("127.0.0.2", "127.0.0.3"):
+            far.sendto(rig.far.seal(Ping(0, 1, 1).pack()), (called, port))
+            datagram, source = far.recvfrom(65536)
+            assert rig.far.open(datagram).of(Pong) == [Pong(0, 1, 1)]
+            assert source == (called, port)

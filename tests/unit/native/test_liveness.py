@@ -6,7 +6,7 @@ import pytest
 
 from oxidized.core.plane import EventType
 from tests.differential.reference import Ack, Ping, Pong
-from tests.native.rig import HUB, INNER_A, INNER_B, MS, PAYLOAD_MAX, S, Pair, Solo, events, ipv4, key
+from tests.native.rig import HUB, INNER_A, INNER_B, MS, PAYLOAD_MAX, Pair, S, Solo, events, ipv4, key
 
 PACKET = ipv4(INNER_B, INNER_A)
 
@@ -110,7 +110,9 @@ def test_nothing_sent_nothing_missed() -> None:
     assert silent_events(rig) == []
 
 
-@pytest.mark.parametrize("frames", [b"", Pong(0, 0, 0).pack(), ipv4(), b"\xff"], ids=["empty", "pong", "ip", "bad"])
+@pytest.mark.parametrize(
+    "frames", [b"", Pong(0, 0, 0).pack(), ipv4(), b"\xff"], ids=["empty", "pong", "ip", "bad"]
+)
 def test_anything_authentic_ends_silence(frames: bytes) -> None:
     rig = Solo(dead_after_ns=1 * S)
     rig.hear(b"")
@@ -119,7 +121,9 @@ def test_anything_authentic_ends_silence(frames: bytes) -> None:
     rig.tick_until(rig.now_ns + 2 * S)
     assert silent_events(rig) == [rig.peer]
     rig.hear(frames)
-    assert [(event.type, event.peer) for event in rig.plane.poll_events()] == [(EventType.PEER_HEARD, rig.peer)]
+    assert [(event.type, event.peer) for event in rig.plane.poll_events()] == [
+        (EventType.PEER_HEARD, rig.peer)
+    ]
     assert not rig.plane.peer_counters(rig.peer).is_silent
     rig.send(PACKET)
     rig.tick_until(rig.now_ns + 2 * S)

@@ -1,4 +1,4 @@
-"""PING and PONG: by the route they came, one answer per datagram, the round trip of the caller's own pings."""
+"""PING and PONG: by the route they came, one answer per datagram, the round trip of one's own pings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ import pytest
 
 from oxidized.core.plane import CARRIER, EventType
 from tests.differential.reference import Inner, Ping, Pong
-from tests.native.rig import EDGE, ELSEWHERE, HUB, MS, PAYLOAD_MAX, S, Pair, Solo, drops, events, ipv4, numbered
+from tests.native.rig import (
+    EDGE,
+    ELSEWHERE,
+    HUB,
+    MS,
+    PAYLOAD_MAX,
+    Pair,
+    S,
+    Solo,
+    drops,
+    events,
+    ipv4,
+    numbered,
+)
 
 
 def test_a_ping_comes_back_as_it_went() -> None:
@@ -55,7 +68,13 @@ def test_round_trip_of_a_ping() -> None:
     assert pair.edge.ping(pair.now_ns, pair.edge_peer, 0, token=77)
     pair.run(1 * S)
     (pong,) = events(pair.edge, EventType.PONG)
-    assert (pong.peer, pong.path, pong.value, pong.rtt_ns, pong.address) == (pair.edge_peer, 0, 77, 70 * MS, HUB)
+    assert (pong.peer, pong.path, pong.value, pong.rtt_ns, pong.address) == (
+        pair.edge_peer,
+        0,
+        77,
+        70 * MS,
+        HUB,
+    )
 
 
 def test_a_ping_over_the_carrier_is_answered_over_it() -> None:

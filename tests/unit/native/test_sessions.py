@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import pytest
+from oxidized.ffi._oxi import lib
 
 from oxidized.core.plane import EventType, SessionKeys, Suite
 from oxidized.errors import NativeError
-from oxidized.ffi._oxi import lib
 from oxidized.ffi.dataplane import DataPlane
 from tests.differential.reference import Ping, Pong
 from tests.native.rig import (
-    ELSEWHERE, HUB, INNER_A, INNER_B, KEY_A, KEY_B, MS, S, Pair, Solo, drops, events, ipv4, key, number_of,
+    ELSEWHERE,
+    HUB,
+    INNER_A,
+    INNER_B,
+    KEY_A,
+    KEY_B,
+    MS,
+    Pair,
+    S,
+    Solo,
+    drops,
+    events,
+    ipv4,
+    key,
+    number_of,
     numbered,
 )  # fmt: skip
 

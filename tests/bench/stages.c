@@ -1,0 +1,184 @@
+/* stages.c - how long each stage and each operation of the core takes per packet, without system calls.
+ *
+ * Two planes in one process; batches of 64 go out of one and into the other, and a clock is read between
+ * stages. Prints lines `name nanoseconds-per-packet`; test_bench_plane.py builds and runs it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "../../native/core/stages.h"
+#include "../../native/core/wire.h"
+
+enum { BATCHES = 300, ROUTES = 1000, OPS = 200000 };
+
+_Noreturn void oxi_bug(const char *file, int line, const char *what)
+{
+    fprintf(stderr, "bug at %s:%d: %s\n", file, line, what);
+    abort();
+}
+
+static uint64_t clock_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+static void print(const char *name, const char *what, uint64_t ns, uint64_t count)
+{
+    printf("%-28s %8.1f ns/packet  %s\n", name, (double)ns / (double)count, what);
+}
+
+static dp *plane_new(void)
+{
+    dp *d = calloc(1, sizeof *d);
+    const oxi_conf conf = { .peers_max = 4, .routes_max = ROUTES + 2, .pool_pkts = 512, .mtu_bytes = 1420,
+                            .rekey_packets = 1ULL << 28, .key_packets_max = 1ULL << 28,
+                            .key_age_ns_max = UINT64_MAX };
+    if (!d || !dp_init(d, &conf))
+        abort();
+    return d;
+}
+
+/* The peer, its path, and many prefixes beside the one that is used. */
+static void plane_fill(dp *d, uint8_t suite, bool is_left)
+{
+    uint32_t number;
+    static oxi_prefix rows[ROUTES + 1];
+    if (peer_add(d, 0, NS_PER_S, is_left, &number) != OXI_OK)
+        abort();
+    for (uint32_t i = 0; i < ROUTES; i++) {
+        rows[i] = (oxi_prefix){ .family = OXI_AF_INET, .bits = 24, .peer = number };
+        store_be32(rows[i].ip, (11u << 24) + (i << 8));
+    }
+    rows[ROUTES] = (oxi_prefix){ .family = OXI_AF_INET, .bits = 32, .peer = number };
+    store_be32(rows[ROUTES].ip, (10u << 24) + (is_left ? 2 : 1));
+    if (peers_routes_set(d, rows, ROUTES + 1) != OXI_OK)
+        abort();
+    oxi_session s = { .rx_index = is_left ? 1 : 2, .tx_index = is_left ? 2 : 1, .suite = suite };
+    s.may_send = 1;
+    memset(is_left ? s.tx_key : s.rx_key, 7, 32);
+    if (peer_session_install(d, 1, &d->peers[number], &s) != OXI_OK)
+        abort();
+    d->peers[number].paths[0].addr = (oxi_addr){ .family = OXI_AF_INET, .port = 1, .ip = { 127, 0, 0, 1 } };
+    d->peers[number].paths[0].payload_max = 1444;
+}
+
+static void inner_fill(dp *d, batch *b, uint32_t len)
+{
+    while (b->count < OXI_BATCH_MAX) {
+        pkt *p = pool_take(&d->pool);
+        uint8_t *h = pkt_data(p);
+        static const uint8_t head[20] = { 0x45, [8] = 64, 17, [12] = 10, 0, 0, 1, 10, 0, 0, 2 };
+        memcpy(h, head, sizeof head);
+        store_be16(h + 2, (uint16_t)len);
+        p->len = (uint16_t)len;
+        p->inner_bytes = len;
+        batch_add(b, p);
+    }
+}
+
+static void stages_run(dp *d, batch *b, const stage *stages, uint32_t count, uint64_t *spent)
+{
+    uint64_t before = clock_ns();
+    for (uint32_t i = 0; i < count; i++) {
+        stages[i].run(d, b);
+        uint64_t now = clock_ns();
+        spent[i] += now - before;
+        before = now;
+    }
+}
+
+/* What left `from` comes into `to`, as the kernel would copy it. */
+static void cross(dp *from, dp *to, batch *b)
+{
+    pkt *p;
+    while ((p = fifo_take(&from->outbox))) {
+        pkt *q = pool_take(&to->pool);
+        memcpy(pkt_data(q), pkt_data(p), p->len);
+        q->len = p->len;
+        q->addr = p->addr;
+        batch_add(b, q);
+        dp_sent(from, p);
+    }
+}
+
+static void paths(uint8_t suite, uint32_t len, const char *what)
+{
+    dp *left = plane_new(), *right = plane_new();
+    uint64_t out[16] = { 0 }, in[16] = { 0 };
+    plane_fill(left, suite, true);
+    plane_fill(right, suite, false);
+    for (uint64_t turn = 0; turn < BATCHES; turn++) {
+        batch b = { .now_ns = NS_PER_S + turn };
+        inner_fill(left, &b, len);
+        COUNT_ADD(left->stats.inner_held_packets, b.count);
+        stages_run(left, &b, PATH_OUT, PATH_OUT_COUNT, out);
+        batch c = { .now_ns = NS_PER_S + turn };
+        cross(left, right, &c);
+        stages_run(right, &c, PATH_IN, PATH_IN_COUNT, in);
+        pkt *p;
+        while ((p = fifo_take(&right->inbox)))
+            dp_delivered(right, p);
+    }
+    uint64_t packets = BATCHES * OXI_BATCH_MAX;
+    if (right->stats.inner_out_packets != packets)
+        abort();
+    char name[64];
+    for (uint32_t i = 0; i < PATH_OUT_COUNT; i++) {
+        snprintf(name, sizeof name, "out/%s/%u", PATH_OUT[i].name, len);
+        print(name, what, out[i], packets);
+    }
+    for (uint32_t i = 0; i < PATH_IN_COUNT; i++) {
+        snprintf(name, sizeof name, "in/%s/%u", PATH_IN[i].name, len);
+        print(name, what, in[i], packets);
+    }
+    dp_release(left);
+    dp_release(right);
+    free(left);
+    free(right);
+}
+
+static void operations(void)
+{
+    static replay r;
+    uint64_t sum = 0, before = clock_ns();
+    for (uint64_t pn = 0; pn < OPS; pn++) {
+        sum += replay_check(&r, pn);
+        replay_mark(&r, pn);
+    }
+    print("op/replay", "check and mark, in order", clock_ns() - before, OPS);
+    before = clock_ns();
+    for (uint32_t i = 0; i < OPS; i++)
+        sum += pn_expand(((uint64_t)i << 20) + 5, i * 2654435761u);
+    print("op/pn_expand", "", clock_ns() - before, OPS);
+    dp *d = plane_new();
+    plane_fill(d, OXI_SUITE_AES256GCM, true);
+    uint8_t ip[4] = { 11 };
+    before = clock_ns();
+    for (uint32_t i = 0; i < OPS; i++) {
+        store_be16(ip + 1, (uint16_t)(i * 40503u % (ROUTES * 2)));
+        sum += (uint32_t)routes_find(&d->routes[d->routes_live], false, ip);
+    }
+    print("op/routes_find", "1000 prefixes, half of the look-ups fail", clock_ns() - before, OPS);
+    session s = { .rx_index = 1 };
+    s.paths[0].rx = r;
+    s.paths[0].opened = OPS;
+    uint8_t ack[ACK_ALONE_MAX];
+    before = clock_ns();
+    for (uint32_t i = 0; i < OPS / 100; i++)
+        sum += ack_write(&s, 0, i, ack, sizeof ack);
+    print("op/ack_write", "2048 numbers without a gap", clock_ns() - before, OPS / 100);
+    printf("sum %llu\n", (unsigned long long)sum); /* so that nothing is left out */
+    dp_release(d);
+    free(d);
+}
+
+int main(void)
+{
+    paths(OXI_SUITE_AES256GCM, 1420, "aes-256-gcm");
+    paths(OXI_SUITE_AES256GCM, 100, "aes-256-gcm");
+    paths(OXI_SUITE_CHACHA20POLY1305, 1420, "chacha20-poly1305");
+    operations();
+    return 0;
+}

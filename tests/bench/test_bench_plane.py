@@ -1,0 +1,92 @@
+"""Nanoseconds per packet, printed (`./dev bench`): each stage in C, and the boundary as Python calls it.
+
+Nothing here asserts a time; asserted is that everything was measured and did its work.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from oxidized.core.plane import Suite
+from oxidized.ffi.dataplane import BATCH_MAX, STAGES_IN, STAGES_OUT
+from tests.native.rig import EDGE, INNER_A, INNER_B, Pair, Solo, ipv4
+from tests.native.test_core_unit import ENVIRONMENT
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = (
+    "-std=c11",
+    "-D_GNU_SOURCE",
+    "-O3",
+    "-fstack-protector-strong",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unused-parameter",
+)
+
+
+def report(name: str, spent_s: float, packets: int, what: str = "") -> None:
+    print(f"{name:28} {spent_s / packets * 1e9:8.1f} ns/packet  {what}")
+
+
+def test_stages(tmp_path: Path) -> None:
+    core = sorted(str(path) for path in (ROOT / "native/core").glob("*.c"))
+    program = tmp_path / "stages"
+    source = str(Path(__file__).with_name("stages.c"))
+    subprocess.run(
+        ["gcc", *FLAGS, "-o", str(program), source, *core, "-lcrypto"], check=True, env=ENVIRONMENT
+    )
+    done = subprocess.run([program], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    print("\n" + done.stdout, end="")
+    measured = {
+        line.split()[0].rpartition("/")[0]
+        for line in done.stdout.splitlines()
+        if line.startswith(("out/", "in/"))
+    }
+    assert measured == {f"out/{name}" for name in STAGES_OUT} | {f"in/{name}" for name in STAGES_IN}
+
+
+@pytest.mark.parametrize("suite", Suite, ids=["aes-256-gcm", "chacha20-poly1305"])
+@pytest.mark.parametrize("size", [100, 1420])
+def test_boundary(suite: Suite, size: int) -> None:
+    """inner_push, outer_pop, outer_push, inner_pop: with the copies into and out of Python."""
+    pair = Pair(suite=suite)
+    batch = [ipv4(INNER_A, INNER_B, bytes(size - 20))] * BATCH_MAX
+    spent = [0.0] * 4
+    turns = 40
+    for turn in range(turns):
+        marks = [time.perf_counter()]
+        pair.edge.inner_push(pair.now_ns + turn, batch)
+        marks.append(time.perf_counter())
+        out = pair.edge.outer_pop()
+        marks.append(time.perf_counter())
+        pair.hub.outer_push(pair.now_ns + turn, [(datagram, EDGE) for datagram, _ in out])
+        marks.append(time.perf_counter())
+        assert len(pair.hub.inner_pop()) == BATCH_MAX
+        marks.append(time.perf_counter())
+        spent = [
+            total + after - before for total, before, after in zip(spent, marks, marks[1:], strict=False)
+        ]
+    print()
+    for name, seconds in zip(("inner_push", "outer_pop", "outer_push", "inner_pop"), spent, strict=True):
+        report(f"boundary/{name}/{size}", seconds, turns * BATCH_MAX, suite.name)
+
+
+def test_calls_of_the_control_plane() -> None:
+    """What Python asks of the plane now and then; per call."""
+    rig = Solo()
+    calls = {
+        "stats": rig.plane.stats,
+        "peer_counters": lambda: rig.plane.peer_counters(rig.peer),
+        "poll_events": rig.plane.poll_events,
+        "tick": lambda: rig.plane.tick(rig.now_ns),
+    }
+    print()
+    for name, call in calls.items():
+        begin = time.perf_counter()
+        for _ in range(300):
+            call()
+        report(f"call/{name}", time.perf_counter() - begin, 300, "per call")

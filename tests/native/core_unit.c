@@ -1,0 +1,289 @@
+/* core_unit.c - parts of the core alone, with inputs that the boundary does not let through or that would
+ * take too many packets. Built with the sanitizers and run by test_core_unit.py; exits 0 when all holds. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../../native/core/aead.h"
+#include "../../native/core/ring.h"
+#include "../../native/core/stages.h"
+#include "../../native/core/wire.h"
+
+_Noreturn void oxi_bug(const char *file, int line, const char *what)
+{
+    fprintf(stderr, "bug at %s:%d: %s\n", file, line, what);
+    abort();
+}
+
+#define CHECK(x)                                                                                   \
+    do {                                                                                           \
+        if (!(x)) {                                                                                \
+            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #x);                 \
+            exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+static uint64_t dice_state = 88172645463325252ULL;
+
+static uint64_t dice(void) /* xorshift64 */
+{
+    dice_state ^= dice_state << 13;
+    dice_state ^= dice_state >> 7;
+    dice_state ^= dice_state << 17;
+    return dice_state;
+}
+
+static void varints(void)
+{
+    static const struct {
+        uint64_t value;
+        size_t bytes;
+    } rows[] = { { 0, 1 }, { 63, 1 }, { 64, 2 }, { 16383, 2 }, { 16384, 4 }, { (1ULL << 30) - 1, 4 },
+                 { 1ULL << 30, 8 }, { (1ULL << 62) - 1, 8 } };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint8_t buf[8];
+        writer w = writer_of(buf, rows[i].bytes);
+        write_varint(&w, rows[i].value);
+        CHECK(!w.is_bad && writer_left(&w) == 0 && varint_bytes(rows[i].value) == rows[i].bytes);
+        reader r = reader_of(buf, rows[i].bytes);
+        CHECK(read_varint(&r) == rows[i].value && !r.is_bad && reader_left(&r) == 0);
+        reader cut = reader_of(buf, rows[i].bytes - 1);
+        CHECK(read_varint(&cut) == 0 && cut.is_bad);
+        writer full = writer_of(buf, rows[i].bytes - 1);
+        write_varint(&full, rows[i].value);
+        CHECK(full.is_bad);
+    }
+}
+
+/* Once bad a cursor stays so, and reads nothing more although there would be bytes. */
+static void cursors(void)
+{
+    uint8_t bytes[9] = { 1, 2, 3, 4, 5, 6, 7, 8, 9 };
+    reader r = reader_of(bytes, sizeof bytes);
+    CHECK(read_be64(&r) == 0x0102030405060708ULL);
+    CHECK(read_be64(&r) == 0 && r.is_bad);
+    CHECK(read_u8(&r) == 0 && reader_left(&r) == 1);
+    writer w = writer_of(bytes, 3);
+    write_be64(&w, 1);
+    write_u8(&w, 1);
+    CHECK(w.is_bad && bytes[0] == 1 && bytes[1] == 2);
+}
+
+/* RFC 9000, appendix A.3, by trying all candidates. */
+static void packet_numbers(void)
+{
+    static const uint64_t places[] = { 0, 1, 1ULL << 31, 1ULL << 32, 3ULL << 32, (1ULL << 61) + 7 };
+    for (uint32_t i = 0; i < 200000; i++) {
+        uint64_t next = places[i % 6] + dice() % 5 * (i % 2) + (i % 3 ? dice() % (1ULL << 33) : 0);
+        uint32_t low = i % 5 ? (uint32_t)dice() : (uint32_t)next + (uint32_t)(dice() % 3) - 1 + (i % 4 << 30);
+        uint64_t pn = pn_expand(next, low);
+        CHECK((uint32_t)pn == low);
+        uint64_t distance = pn > next ? pn - next : next - pn;
+        CHECK(distance <= 1ULL << 31 || (pn < 1ULL << 32 && pn > next));
+    }
+}
+
+enum { NAIVE_SPAN = 60000 };
+
+/* Far up, where 32 bits are long gone, against one byte per number. */
+static void replay_windows(void)
+{
+    static uint8_t seen[NAIVE_SPAN];
+    for (uint32_t round = 0; round < 20; round++) {
+        replay r = { 0 };
+        uint64_t base = round ? (dice() >> 4) & ~63ULL : 0;
+        uint64_t top = 0;
+        memset(seen, 0, sizeof seen);
+        for (uint32_t i = 0; i < 20000; i++) {
+            uint64_t at = i % 3 ? top + dice() % 40 : dice() % (top + 1);
+            if (i % 997 == 0)
+                at = top + dice() % 9000;
+            if (at >= NAIVE_SPAN)
+                break;
+            replay_verdict expected = seen[at] ? REPLAY_SEEN : REPLAY_NEW;
+            if (at + REPLAY_WINDOW < top)
+                expected = REPLAY_OLD;
+            CHECK(replay_check(&r, base + at) == expected);
+            if (expected != REPLAY_NEW)
+                continue;
+            replay_mark(&r, base + at);
+            CHECK(replay_check(&r, base + at) == REPLAY_SEEN);
+            seen[at] = 1;
+            top = max_u64(top, at + 1);
+        }
+    }
+}
+
+static void rings(void)
+{
+    uint32_t slots[4];
+    ring r = { .slots = (uint8_t *)slots, .slot_bytes = 4, .count = 4 };
+    r.head = r.tail = UINT32_MAX - 5;
+    for (uint32_t round = 0; round < 20; round++) {
+        CHECK(ring_read_slot(&r) == NULL);
+        for (uint32_t i = 0; i < 4; i++) {
+            *(uint32_t *)ring_write_slot(&r) = round * 10 + i;
+            ring_written(&r);
+        }
+        CHECK(ring_write_slot(&r) == NULL);
+        for (uint32_t i = 0; i < 4 - round % 2; i++) {
+            CHECK(*(uint32_t *)ring_read_slot(&r) == round * 10 + i);
+            ring_read_done(&r);
+        }
+        if (round % 2)
+            ring_read_done(&r);
+    }
+}
+
+static void aeads(void)
+{
+    uint8_t key[32] = { 1 }, aad[8] = { 2 }, data[64 + TAG_BYTES], before[64];
+    for (uint8_t suite = 1; suite <= 2; suite++) {
+        aead seal = { 0 }, open = { 0 };
+        nonce n = aead_nonce(3, 0x0102030405060708ULL);
+        static const uint8_t expected[12] = { 0, 0, 0, 3, 1, 2, 3, 4, 5, 6, 7, 8 };
+        CHECK(memcmp(n.bytes, expected, sizeof expected) == 0);
+        CHECK(aead_key(&seal, suite, key, true) && aead_key(&open, suite, key, false));
+        for (size_t len = 0; len <= 64; len += 16) {
+            for (size_t i = 0; i < len; i++)
+                data[i] = before[i] = (uint8_t)dice();
+            CHECK(aead_seal(&seal, &n, aad, sizeof aad, data, len));
+            CHECK(aead_open(&open, &n, aad, sizeof aad, data, len));
+            CHECK(memcmp(data, before, len) == 0);
+        }
+        aead_forget(&seal);
+        aead_forget(&open);
+        CHECK(!aead_seal(&seal, &n, aad, sizeof aad, data, 16));
+        CHECK(!aead_open(&open, &n, aad, sizeof aad, data, 16));
+        CHECK(aead_key(&seal, suite, key, true) && aead_seal(&seal, &n, aad, sizeof aad, data, 16));
+        aead_free(&seal);
+        aead_free(&open);
+    }
+}
+
+static uint32_t sum_of(const uint8_t *header, uint32_t bytes)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < bytes; i += 2)
+        sum += load_be16(header + i);
+    while (sum >> 16)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return sum;
+}
+
+static dp *plane_new(void)
+{
+    dp *d = calloc(1, sizeof *d);
+    const oxi_conf conf = { .peers_max = 2, .routes_max = 2000, .pool_pkts = 256, .mtu_bytes = 1420,
+                            .rekey_packets = 1, .key_packets_max = 1, .key_age_ns_max = 1 };
+    CHECK(d && dp_init(d, &conf));
+    return d;
+}
+
+/* Every value of the identification field: so every header checksum there is, marked CE, is right again. */
+static void marks(void)
+{
+    dp *d = plane_new();
+    for (uint32_t id = 0; id < 65536; id++) {
+        pkt *p = pool_take(&d->pool);
+        uint8_t *h = pkt_data(p);
+        memset(h, 0, 20);
+        h[0] = 0x45;
+        h[1] = (uint8_t)((id & 0xfc) | (id % 2 ? 1 : 2));
+        store_be16(h + 2, 20);
+        store_be16(h + 4, (uint16_t)id);
+        h[12] = (uint8_t)dice();
+        store_be16(h + 10, (uint16_t)~sum_of(h, 20));
+        p->len = 20;
+        p->ecn = 3;
+        batch b = { 0 };
+        batch_add(&b, p);
+        ip_in_batch(d, &b);
+        CHECK(b.count == 1 && (h[1] & 3) == 3 && (h[1] & 0xfc) == (id & 0xfc));
+        CHECK(sum_of(h, 20) == 0xffff);
+        pool_give(&d->pool, p);
+    }
+    dp_release(d);
+    free(d);
+}
+
+static bool covers(const oxi_prefix *p, const uint8_t *ip)
+{
+    for (uint32_t bit = 0; bit < p->bits; bit++)
+        if ((p->ip[bit / 8] ^ ip[bit / 8]) >> (7 - bit % 8) & 1)
+            return false;
+    return true;
+}
+
+/* A thousand prefixes that nest and share beginnings; the arena is never written past its end. */
+static void routes(void)
+{
+    dp *d = plane_new();
+    static oxi_prefix rows[1000];
+    static bool is_in[1000];
+    route_table *t = &d->routes[0];
+    for (uint32_t i = 0; i < 1000; i++) {
+        bool is_v6 = i % 2;
+        rows[i] = (oxi_prefix){ .family = is_v6 ? OXI_AF_INET6 : OXI_AF_INET, .peer = i,
+                                .bits = (uint8_t)(dice() % (is_v6 ? 129 : 33)) };
+        for (uint32_t k = 0; k < (is_v6 ? 16u : 4u); k++)
+            rows[i].ip[k] = (uint8_t)(dice() % 4 ? dice() & 3 : dice());
+        is_in[i] = routes_add(t, &rows[i]) == OXI_OK;
+        CHECK(t->used <= t->cap);
+    }
+    for (uint32_t i = 0; i < 4000; i++) {
+        uint8_t ip[16];
+        memcpy(ip, rows[dice() % 1000].ip, 16);
+        ip[dice() % 16] ^= (uint8_t)(1u << dice() % 8);
+        bool is_v6 = i % 2;
+        int32_t best = -1;
+        for (int32_t k = is_v6; k < 1000; k += 2)
+            if (is_in[k] && covers(&rows[k], ip) && (best < 0 || rows[k].bits > rows[best].bits))
+                best = k;
+        CHECK(routes_find(t, is_v6, ip) == best);
+    }
+    dp_release(d);
+    free(d);
+}
+
+/* Whatever lies in the window, an ACK fits its room and tells the largest number first. */
+static void acks_fit(void)
+{
+    static session s;
+    uint8_t out[ACK_ALONE_MAX];
+    for (uint32_t round = 0; round < 3000; round++) {
+        session_path *sp = &s.paths[0];
+        memset(sp, 0, sizeof *sp);
+        uint64_t pn = dice() >> (3 + round % 61), now = dice() >> 2;
+        uint32_t spread = 1 + (uint32_t)(dice() % 500);
+        for (uint32_t i = 0; i < 200; i++) {
+            replay_mark(&sp->rx, pn);
+            sp->largest_ns = now;
+            sp->arrivals[sp->arrival_count++ % ACK_TIMES_MAX] = (arrival){ .pn = pn, .ns = now };
+            pn += 1 + dice() % spread;
+            now += dice() % (1ULL << (dice() % 40));
+        }
+        sp->opened = sp->ce = dice() >> 2;
+        uint32_t caps[] = { ACK_RIDE_MAX, ACK_ALONE_MAX, ACK_RIDE_MAX + (uint32_t)(dice() % 400) };
+        for (uint32_t i = 0; i < 3; i++) {
+            uint32_t len = ack_write(&s, 0, now + (dice() >> 20), out, caps[i]);
+            CHECK(len > 0 && len <= caps[i]);
+            reader r = reader_of(out + 2, len - 2);
+            CHECK(read_varint(&r) == sp->rx.next - 1);
+        }
+    }
+}
+
+int main(void)
+{
+    varints();
+    cursors();
+    packet_numbers();
+    replay_windows();
+    rings();
+    aeads();
+    marks();
+    routes();
+    acks_fit();
+    puts("all hold");
+    return 0;
+}

@@ -1,0 +1,332 @@
+"""Shows that the tests notice bugs: `python -m tests.native.planted [NAME...]`; five minutes for all.
+
+Each mutant is one change of native/ in a copy, whose extension is put in the way of the real one; then the
+suite must go red. A text that is no longer there, or there more than once, is an error: the list follows the
+code. Tests that fail without any change are left out and named. Exit code 1 when a mutant survives.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from oxidized.ffi.build import ROOT, make_builder, sources
+
+TESTS = (
+    "tests/unit/native",
+    "tests/golden/test_wire.py",
+    "tests/robustness",
+    "tests/differential",
+    "tests/property",
+)
+LIMIT_S = 240
+FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O1", "-fPIC", "-w", "-DPy_LIMITED_API=0x030b0000")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    file: str  # below native/
+    old: str
+    new: str
+
+
+MUTANTS = (
+    Mutant(
+        "no replay check before opening",
+        "core/wire.c",
+        "switch (replay_check(seen, p->pn))",
+        "switch (REPLAY_NEW)",
+    ),
+    Mutant(
+        "no replay check after opening",
+        "core/seal.c",
+        "if (verdict != REPLAY_NEW)",
+        "if (verdict == REPLAY_OLD)",
+    ),
+    Mutant("window not cleared on a jump", "core/replay.h", "i < clear; i++", "i + 1 < clear; i++"),
+    Mutant(
+        "window one too wide",
+        "core/replay.h",
+        "r->next - pn > REPLAY_WINDOW",
+        "r->next - pn > REPLAY_WINDOW + 1",
+    ),
+    Mutant(
+        "window marked before opening",
+        "core/wire.c",
+        "    return DROP_COUNT;\n}\n\nvoid wire_batch",
+        "    replay_mark((replay *)seen, p->pn);\n    return DROP_COUNT;\n}\n\nvoid wire_batch",
+    ),
+    Mutant(
+        "number not spent", "core/seal.c", "    sp->next_pn++;\n", "    sp->next_pn += p->inner_bytes != 0;\n"
+    ),
+    Mutant("nonce without the path", "core/aead.c", "store_be32(n.bytes, path)", "store_be32(n.bytes, 0)"),
+    Mutant(
+        "header not authenticated",
+        "core/seal.c",
+        "aead_open(&k->rx, &n, header, HEADER_BYTES,",
+        "aead_open(&k->rx, &n, header, 0,",
+    ),
+    Mutant(
+        "tag not checked", "core/aead.c", "EVP_DecryptFinal_ex(ctx, none, &out) == 1", "((void)none, true)"
+    ),
+    Mutant(
+        "number expanded from the largest",
+        "core/wire.c",
+        "pn_expand(seen->next, h.pn_low)",
+        "pn_expand(seen->next & ~0xffffffffULL, h.pn_low)",
+    ),
+    Mutant("phase is the epoch's low bit", "core/seal.c", "send_epoch % OXI_EPOCHS", "send_epoch % 2"),
+    Mutant("third epoch keeps the first", "core/session.c", "if (epoch >= 2)", "if (epoch >= 200)"),
+    Mutant(
+        "epochs may be skipped", "core/session.c", "epoch != s->newest_epoch + 1", "epoch <= s->newest_epoch"
+    ),
+    Mutant("key never worn by packets", "core/seal.c", "k->tx_packets >= d->conf.key_packets_max", "false"),
+    Mutant("key never worn by age", "core/seal.c", "now_ns - k->made_ns > d->conf.key_age_ns_max", "false"),
+    Mutant(
+        "one packet too many under a key",
+        "core/seal.c",
+        "k->tx_packets >= d->conf",
+        "k->tx_packets > d->conf",
+    ),
+    Mutant(
+        "rekey asked for again and again",
+        "core/seal.c",
+        "k->tx_packets == d->conf.rekey_packets",
+        "k->tx_packets >= d->conf.rekey_packets",
+    ),
+    Mutant("old session closed at once", "core/peer.c", "now_ns + SESSION_GRACE_NS", "now_ns"),
+    Mutant("old session never closed", "core/liveness.c", "pr->before->expires_ns <= now_ns", "false"),
+    Mutant("carrier not bound to its peer", "core/wire.c", "&& s->peer != p->peer)", "&& s->peer > 4096)"),
+    Mutant("wrong source accepted", "core/route.c", "!= (int32_t)p->peer)", "< 0)"),
+    Mutant(
+        "route of the shortest prefix",
+        "core/allowed_ips.c",
+        "if (n->peer >= 0)\n            found = n->peer;",
+        "if (n->peer >= 0 && found < 0)\n            found = n->peer;",
+    ),
+    Mutant(
+        "default route ignored",
+        "core/allowed_ips.c",
+        "if (n->bits == width)\n            break;",
+        "if (n->bits == width || n->bits == 0)\n            break;",
+    ),
+    Mutant(
+        "same prefix twice", "core/allowed_ips.c", "if (n->peer >= 0)\n                return OXI_E_ARG;", ""
+    ),
+    Mutant(
+        "routes changed though refused",
+        "core/peer.c",
+        "    routes_clear(t);\n",
+        "    routes_clear(t);\n    d->routes_live = spare;\n",
+    ),
+    Mutant(
+        "overhead not counted", "core/sched.c", "(uint32_t)p->len + OXI_OVERHEAD_BYTES", "(uint32_t)p->len"
+    ),
+    Mutant("tunnel's own limit ignored", "core/sched.c", "p->len > d->conf.mtu_bytes || ", ""),
+    Mutant("total length not compared", "core/ip.c", " || total != len)", ")"),
+    Mutant("header length not compared", "core/ip.c", "header < 20 || header > total", "header < 20"),
+    Mutant("checksum not mended after a mark", "core/ip.c", "    data[11] = (uint8_t)sum;\n", ""),
+    Mutant(
+        "mark on what can not bear it", "core/ip.c", "p->ecn == ECN_CE && v.ecn == ECN_NOT_ECT)", "false)"
+    ),
+    Mutant("mark not copied out", "core/ip.c", "        p->ecn = v.ecn;\n", ""),
+    Mutant("roams on old packets", "core/liveness.c", "if (!p->is_newest || p->is_probe", "if (p->is_probe"),
+    Mutant("roams on probes", "core/liveness.c", "p->is_probe || ", ""),
+    Mutant("roams by the old session", "core/liveness.c", "p->session != pr->current || ", ""),
+    Mutant(
+        "edge follows to the carrier",
+        "core/liveness.c",
+        "if (pr->is_initiator && is_carrier !=",
+        "if (pr->is_initiator && false && is_carrier !=",
+    ),
+    Mutant(
+        "silent hub goes on asking",
+        "core/liveness.c",
+        "    if (pr->is_silent && !pr->is_initiator)\n        return;\n",
+        "",
+    ),
+    Mutant(
+        "silence told too late",
+        "core/liveness.c",
+        "waited >= pr->dead_after_ns",
+        "waited > pr->dead_after_ns + 1000",
+    ),
+    Mutant("hearing does not end silence", "core/liveness.c", "    pr->is_silent = false;\n", ""),
+    Mutant("no keepalive", "core/liveness.c", "if (pr->keepalive_ns == 0 ||", "if (true ||"),
+    Mutant("two PONGs per datagram", "core/frames.c", "first == FRAME_PING && has_answered", "false"),
+    Mutant("PONG to the path's address", "core/frames.c", "p->path, &p->addr, pong", "p->path, NULL, pong"),
+    Mutant("ACK of unsent packets taken", "core/ack.c", "largest >= sp->next_pn || ", ""),
+    Mutant("ACK of more than there are taken", "core/ack.c", "received > largest + 1 || ", ""),
+    Mutant("ACK ranges below zero taken", "core/ack.c", "if (gap + more > below)", "if (false)"),
+    Mutant(
+        "ACK at once", "core/ack.c", "sp->ack_due_ns = now_ns + sp->ack_delay_ns", "sp->ack_due_ns = now_ns"
+    ),
+    Mutant(
+        "ACK lists one gap too short",
+        "core/ack.c",
+        "write_varint(w, gap - 1);",
+        "write_varint(w, gap > 1 ? gap - 2 : 0);",
+    ),
+    Mutant(
+        "ACK tells a time for late packets",
+        "core/ack.c",
+        "if (p->is_newest)\n        sp->arrivals",
+        "sp->arrivals",
+    ),
+    Mutant("ACK rides where it does not fit", "core/ack.c", "+ ACK_RIDE_MAX > payload_max", "> payload_max"),
+    Mutant(
+        "ACK delay in nanoseconds",
+        "core/ack.c",
+        "(now_ns - sp->largest_ns) / 1000",
+        "(now_ns - sp->largest_ns)",
+    ),
+    Mutant(
+        "loss is what is missing now",
+        "core/ack.c",
+        "least = min_u64(least, i < sp->missing_count",
+        "least = min_u64(sent - received, i < sp->missing_count",
+    ),
+    Mutant(
+        "padding ends the frames",
+        "core/frames.c",
+        "        if (first == FRAME_PADDING)\n            continue;",
+        "        if (first == FRAME_PADDING)\n            return DROP_BAD_FRAME;",
+    ),
+    Mutant(
+        "QUIC inside the carrier",
+        "core/wire.c",
+        "(first & 0x40) && p->addr.family != OXI_AF_CARRIER",
+        "(first & 0x40)",
+    ),
+    Mutant(
+        "a buffer is lost per full ring",
+        "core/wire.c",
+        "        drop(d, p, OXI_DIR_IN_DATAGRAM, DROP_CONTROL_FULL);\n",
+        "        COUNT_ADD(d->stats.drops[OXI_DIR_IN_DATAGRAM][DROP_CONTROL_FULL], 1);\n",
+    ),
+    Mutant(
+        "held packets forgotten",
+        "core/emit.c",
+        "        COUNT_ADD(d->stats.inner_held_packets, -1);\n    } else {",
+        "    } else {",
+    ),
+    Mutant(
+        "stop forgets the outbox",
+        "io/loop.c",
+        "        drop_out(d, p, DROP_STOPPED);",
+        "        pool_give(&d->pool, p);",
+    ),
+    Mutant("carried packets wait for a datagram", "io/loop.c", "    tun_write(o);\n    for", "    for"),
+    Mutant("our own address not kept", "io/udp.c", "memcpy(&info.ipi_spec_dst, p->addr.local, 4);", ""),
+    Mutant("truncated datagrams taken", "io/udp.c", "if (h->msg_flags & MSG_TRUNC) {", "if (false) {"),
+    Mutant("no notice to Python", "io/loop.c", "        eventfd_signal(o->conf.notify_fd);\n", ""),
+    Mutant(
+        "any stride will do",
+        "boundary.c",
+        "!h || !buf || !len || !to || stride < OXI_DATAGRAM_MAX",
+        "!h || !buf || !len || !to",
+    ),
+    Mutant("any batch size will do", "boundary.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"),
+)
+
+
+def compile_one(source: Path, native: Path, target: Path) -> None:
+    includes = [f"-I{native / 'include'}", f"-I{sysconfig.get_path('include')}"]
+    subprocess.run(["gcc", *FLAGS, *includes, "-c", str(source), "-o", str(target)], check=True)
+
+
+class Workshop:
+    """A copy of native/ with its objects, from which extensions are linked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.native = folder / "native"
+        subprocess.run(["cp", "-r", str(ROOT / "native"), str(self.native)], check=True)
+        glue = folder / "glue.c"
+        make_builder(False).emit_c_code(str(glue))
+        self.objects: dict[str, Path] = {}
+        for name in sources():
+            self.objects[name] = folder / (name.replace("/", "_") + ".o")
+            compile_one(folder / name, self.native, self.objects[name])
+        self.glue = folder / "glue.o"
+        compile_one(glue, self.native, self.glue)
+
+    def link(self, name: str, changed: Mutant | None) -> Path:
+        """Builds the extension, with one change or none; returns the folder that holds it."""
+        objects = dict(self.objects)
+        if changed:
+            objects |= self.changed_objects(changed)
+        place = self.folder / name
+        place.mkdir()
+        libraries = ["-lcrypto", "-lpthread", "-o", str(place / "_oxi.abi3.so")]
+        subprocess.run(
+            ["gcc", "-shared", str(self.glue), *map(str, objects.values()), *libraries], check=True
+        )
+        return place
+
+    def changed_objects(self, mutant: Mutant) -> dict[str, Path]:
+        """The objects of the changed file; of all files when it is a header."""
+        path = self.native / mutant.file
+        text = path.read_text(encoding="utf-8")
+        if text.count(mutant.old) != 1:
+            raise SystemExit(
+                f"{mutant.name}: found {text.count(mutant.old)} times in native/{mutant.file}: {mutant.old}"
+            )
+        path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        is_header = path.suffix == ".h"
+        names = [name for name in self.objects if is_header or name == f"native/{mutant.file}"]
+        made = {name: self.folder / f"changed_{number}.o" for number, name in enumerate(names)}
+        for name, target in made.items():
+            compile_one(self.folder / name, self.native, target)
+        path.write_text(text, encoding="utf-8")
+        return made
+
+
+def run_tests(extension: Path, *options: str) -> list[str] | None:
+    """The tests that fail with this extension; None: it hangs or dies."""
+    environment = {**os.environ, "OXI_SANITIZED": str(extension), "CI": "true"}
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", *options, *TESTS]
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    if done.returncode not in (0, 1):
+        return None
+    return re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.M)
+
+
+def main(wanted: list[str]) -> int:
+    with tempfile.TemporaryDirectory(prefix="oxi-planted-") as folder:
+        shop = Workshop(Path(folder))
+        red_before = run_tests(shop.link("unchanged", None))
+        if red_before is None:
+            raise SystemExit("the tests die without any change")
+        for test in red_before:
+            print(f"left out, red without any change: {test}", flush=True)
+        left_out = [f"--deselect={test}" for test in red_before]
+        survivors = []
+        for number, mutant in enumerate(MUTANTS):
+            if wanted and mutant.name not in wanted:
+                continue
+            found = run_tests(shop.link(f"mutant{number}", mutant), "-x", *left_out)
+            if found == []:
+                survivors.append(mutant.name)
+            print(
+                f"{mutant.name}: {'survives' if found == [] else found[0] if found else 'dies or hangs'}",
+                flush=True,
+            )
+    print(f"{len(survivors)} survive: {survivors}" if survivors else "all found")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

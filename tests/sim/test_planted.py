@@ -1,0 +1,165 @@
+"""Bugs planted on purpose: the simulator goes red for each, for the right reason, within a few seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from oxidized.core.plane import Address
+from oxidized.core.tunnel import Tunnel
+from tests.sim.accounts import CountedPlane
+from tests.sim.run import Options, run_seed
+
+SEEDS_MAX = 25
+
+
+class DeliversTwice(CountedPlane):
+    """No replay window: a datagram that comes twice is delivered twice."""
+
+    def inner_pop(self) -> list[tuple[int, bytes]]:
+        found = super().inner_pop()
+        return found + found[-1:]
+
+
+class FlipsByte(CountedPlane):
+    """Damages a packet after it was checked."""
+
+    def inner_pop(self) -> list[tuple[int, bytes]]:
+        return [(peer, packet[:-1] + bytes([packet[-1] ^ 1])) for peer, packet in super().inner_pop()]
+
+
+class CutsShort(CountedPlane):
+    """Loses the last byte."""
+
+    def inner_pop(self) -> list[tuple[int, bytes]]:
+        return [(peer, packet[:-1]) for peer, packet in super().inner_pop()]
+
+
+class MixesPeersUp(CountedPlane):
+    """Says that packets come from the next peer."""
+
+    def inner_pop(self) -> list[tuple[int, bytes]]:
+        return [(peer ^ 1, packet) for peer, packet in super().inner_pop()]
+
+
+class TakesAnySource(CountedPlane):
+    """Allowed-ips are not checked on the way in: everything may come from everybody."""
+
+    def routes_set(self, routes: Sequence[Any]) -> None:
+        peers = {peer for _, peer in routes}
+        everywhere = [ip_network("0.0.0.0/0"), ip_network("::/0")] if len(peers) == 1 else []
+        super().routes_set([*routes, *((network, min(peers)) for network in everywhere)])
+
+
+class MiscountsDrop(CountedPlane):
+    """One drop is counted twice."""
+
+    def stats(self) -> dict[str, Any]:
+        stats = super().stats()
+        drops = stats["drops"]["receive_datagram"]
+        drops["replayed"] *= 2
+        return stats
+
+
+class LosesSilently(CountedPlane):
+    """Every 50th datagram to send is forgotten."""
+
+    _popped = 0
+
+    def outer_pop(self) -> list[tuple[bytes, Address]]:
+        found = super().outer_pop()
+        self._popped += len(found)
+        return found[1:] if found and self._popped % 50 < len(found) else found
+
+
+class NeverAcknowledges(CountedPlane):
+    """Datagrams of its own without pings: acknowledgements never leave. They are 40 to 60 bytes long."""
+
+    def outer_pop(self) -> list[tuple[bytes, Address]]:
+        found = super().outer_pop()
+        while found:
+            kept = [(data, to) for data, to in found if not (30 < len(data) < 74 and data[0] & 0xC0 == 0)]
+            if kept:
+                return kept
+            found = super().outer_pop()
+        return []
+
+
+class NeverReconnects(Tunnel):
+    """Timers of the control plane do not run: nothing is retried."""
+
+    def tick(self, now_ns: int) -> None:
+        """Nothing is due, ever."""
+
+    def next_timeout_ns(self) -> int | None:
+        return None
+
+
+class ForgetsEvents(Tunnel):
+    """Does not look at what the packet path reports."""
+
+    def poll_plane(self, now_ns: int) -> None:
+        self._plane.poll_events()
+
+
+class Stumbles(Tunnel):
+    """Raises on a datagram it does not like."""
+
+    def receive(self, datagram: bytes, source: Address, now_ns: int) -> None:
+        if len(datagram) < 30:
+            raise KeyError("no such connection")
+        super().receive(datagram, source, now_ns)
+
+
+class AnswersStrangers(Tunnel):
+    """Sends a data packet to whoever sends it something that looks like QUIC."""
+
+    _answers: list[tuple[bytes, Address]]
+
+    def receive(self, datagram: bytes, source: Address, now_ns: int) -> None:
+        self._answers = [(bytes(40), source)]
+        super().receive(datagram, source, now_ns)
+
+    def poll_transmit(self) -> tuple[bytes, Address] | None:
+        answers, self._answers = getattr(self, "_answers", []), []
+        return answers[0] if answers else super().poll_transmit()
+
+
+PLANES: list[tuple[type[CountedPlane], str]] = [
+    (DeliversTwice, "twice"),
+    (FlipsByte, "altered"),
+    (CutsShort, "altered"),
+    (MixesPeersUp, "never had it"),
+    (TakesAnySource, "which its source forbids"),
+    (MiscountsDrop, "books do not balance"),
+    (LosesSilently, "never arrived"),
+    (NeverAcknowledges, "acknowledged"),
+]
+TUNNELS: list[tuple[type[Tunnel], str]] = [
+    (NeverReconnects, "after everything healed"),
+    (ForgetsEvents, "after everything healed"),
+    (Stumbles, "KeyError"),
+    (AnswersStrangers, "answered the attacker"),
+]
+
+
+def first_failure(options: Options, wanted: str) -> str:
+    """The first failure that says what was wanted; "" when none does."""
+    for seed in range(SEEDS_MAX):
+        failure = run_seed(seed, options).failure
+        if wanted in failure:
+            return failure
+    return ""
+
+
+@pytest.mark.parametrize(("plane_class", "wanted"), PLANES)
+def test_bug_in_the_packet_path_is_seen(plane_class: type[CountedPlane], wanted: str) -> None:
+    assert first_failure(Options(has_handshakes=False, plane_class=plane_class), wanted)
+
+
+@pytest.mark.parametrize(("tunnel_class", "wanted"), TUNNELS)
+def test_bug_in_the_control_plane_is_seen(tunnel_class: type[Tunnel], wanted: str) -> None:
+    assert first_failure(Options(has_handshakes=True, tunnel_class=tunnel_class), wanted)

@@ -1,0 +1,175 @@
+"""Configurations and a status document that the tests of the operator's side share."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from oxidized import keys
+
+PRIVATE = bytes(range(32))
+PUBLIC = [keys.public_text(bytes([number]) * 32) for number in range(8)]
+
+EDGE = f"""\
+version = 1
+[interface]
+address = ["10.70.0.2/24", "fd70::2/64"]
+[identity]
+key = "credential:key"
+[[peer]]
+name = "hub"
+public_key = "{PUBLIC[0]}"
+endpoint = ["hub.example.net:443"]
+allowed_ips = ["10.70.0.0/24"]
+"""
+
+HUB = f"""\
+version = 1
+[interface]
+address = ["10.70.0.1/24"]
+[identity]
+key = "credential:key"
+[listen]
+udp = ["0.0.0.0:443", "[::]:443"]
+[[peer]]
+name = "edge1"
+public_key = "{PUBLIC[1]}"
+allowed_ips = ["10.70.0.2/32"]
+[[peer]]
+name = "edge2"
+public_key = "{PUBLIC[2]}"
+allowed_ips = ["10.70.0.3/32"]
+"""
+
+
+def write(folder: Path, text: str, name: str = "edge.toml") -> str:
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+def path_document(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "default",
+        "state": "up",
+        "reason": "",
+        "local": "198.51.100.7",
+        "remote": "203.0.113.9:443",
+        "rtt_seconds": 0.0142,
+        "rtt_variation_seconds": 0.0011,
+        "rtt_min_seconds": 0.0139,
+        "loss_ratio": 0.008,
+        "mtu_bytes": 1420,
+        "sent_packets": 1100,
+        "sent_bytes": 900_000,
+        "received_packets": 2000,
+        "received_bytes": 1_900_000,
+        "acked_packets": 992,
+        "lost_packets": 8,
+        "late_packets": 3,
+        "ce_packets": 0,
+        **changes,
+    }
+
+
+def peer_document(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "hub",
+        "state": "up",
+        "state_since_timestamp_seconds": 1_795_164_300.0,
+        "public_key": PUBLIC[0],
+        "transport": "udp",
+        "transport_reason": "",
+        "endpoint": "203.0.113.9:443",
+        "observed_address": "198.51.100.7:40000",
+        "allowed_ips": ["10.70.0.0/24", "fd70::/64"],
+        "expected": True,
+        "session_established_timestamp_seconds": 1_795_164_300.0,
+        "last_handshake_timestamp_seconds": 1_795_168_118.0,
+        "last_receive_timestamp_seconds": 1_795_168_199.0,
+        "resolved_timestamp_seconds": 1_795_168_188.0,
+        "keepalive_seconds": 20.0,
+        "handshakes": {"completed": 2, "failed": 1, "rejected": 0},
+        "rekeys": 31,
+        "epoch": 31,
+        "receive_bytes": 1_288_490_189,
+        "transmit_bytes": 327_617_085,
+        "receive_packets": 1_000_000,
+        "transmit_packets": 500_000,
+        "paths": [path_document()],
+        **changes,
+    }
+
+
+DOWN_PEER = peer_document(
+    name="lab",
+    state="connecting",
+    public_key=PUBLIC[3],
+    transport="none",
+    endpoint=None,
+    last_handshake_timestamp_seconds=None,
+    last_receive_timestamp_seconds=None,
+    resolved_timestamp_seconds=None,
+    keepalive_seconds=0.0,
+    receive_bytes=0,
+    transmit_bytes=0,
+    paths=[],
+)
+
+_STATUS: dict[str, Any] = {
+    "schema": "oxidized.status/1",
+    "time": "2026-11-20T09:50:00.000Z",
+    "name": "edge",
+    "version": "0.1.0",
+    "pid": 4242,
+    "uptime_seconds": 273_960.0,
+    "start_timestamp_seconds": 1_794_894_240.0,
+    "interface": {
+        "name": "oxd0",
+        "role": "edge",
+        "public_key": PUBLIC[4],
+        "mtu_bytes": 1420,
+        "listen": ["0.0.0.0:51877", "[::]:51877"],
+        "addresses": ["10.70.0.2/24", "fd70::2/64"],
+        "suite": "aes-256-gcm",
+    },
+    "peers": [peer_document(), DOWN_PEER],
+    "plane": {
+        "heartbeats": 7,
+        "inner_in_packets": 500_010,
+        "inner_in_bytes": 327_620_000,
+        "inner_sent_packets": 500_000,
+        "inner_held_packets": 0,
+        "outer_in_datagrams": 1_000_020,
+        "outer_in_bytes": 1_300_000_000,
+        "control_in_datagrams": 12,
+        "opened_datagrams": 1_000_001,
+        "found_packets": 1_000_000,
+        "inner_out_packets": 1_000_000,
+        "inner_out_bytes": 1_288_490_189,
+        "deliver_held_packets": 0,
+        "outer_out_datagrams": 500_500,
+        "outer_out_bytes": 340_000_000,
+        "own_out_datagrams": 500,
+        "own_dropped_datagrams": 0,
+        "lost_events": 0,
+        "pool_free_pkts": 500,
+        "memory_bytes": 6_000_000,
+        "kernel_receive_drops": 0,
+        "drops": {
+            "transmit": {"no-route": 10, "too-big": 0},
+            "receive_datagram": {"forged": 7, "replayed": 0},
+            "receive": {"wrong-source": 0},
+        },
+    },
+    "control": {"knock-bad": 3, "retry-sent": 0},
+    "config": {"last_reload_successful": True, "last_reload_timestamp_seconds": None},
+    "process": {"resident_memory_bytes": 50_000_000, "cpu_seconds_total": 12.5, "open_fds": 24},
+    "health": ["lab: no answer to the handshake yet; trying on"],
+}
+
+
+def status_document(**changes: Any) -> dict[str, Any]:
+    """A fresh copy, so that no test can spoil another's."""
+    return {**copy.deepcopy(_STATUS), **changes}
