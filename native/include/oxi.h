@@ -193,7 +193,7 @@ int oxi_path_set(oxi_dp *dp, uint32_t peer, uint32_t path, const oxi_addr *addr,
         uint32_t payload_max);
 
 /* [owner] keys.  A new session of a peer replaces the one before, which still opens packets for 10 s. */
-/* [any] a usable rx_index near random24 */
+/* a usable rx_index near random24 */
 int oxi_index_pick(oxi_dp *dp, uint32_t random24, uint32_t *index_out);
 int oxi_session_install(oxi_dp *dp, uint64_t now_ns, uint32_t peer, const oxi_session *session);
 /* the receive-only session may send now */
@@ -215,7 +215,7 @@ int oxi_control_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, ox
 int oxi_event_pop(oxi_dp *dp, oxi_event *events, uint32_t max);
 int oxi_carrier_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, uint32_t *peer,
         uint32_t max);
-/* [owner] data packets that came in QUIC DATAGRAMs of this peer; a longer one than OXI_CONTROL_MAX is a counted drop. */
+/* [owner] data packets that came in QUIC DATAGRAMs of this peer. */
 int oxi_carrier_push(oxi_dp *dp, uint64_t now_ns, uint32_t peer, const uint8_t *buf,
         uint32_t stride, const uint32_t *len, uint32_t count);
 
@@ -224,7 +224,8 @@ int oxi_stats_read(oxi_dp *dp, oxi_stats *out);
 int oxi_peer_stats_read(oxi_dp *dp, uint32_t peer, oxi_peer_stats *out);
 
 /* Without the io thread: the simulator and tests are the shell.  E_BUSY while the thread runs.
- * Packets lie at buf + i * stride.  push takes all count (<= OXI_BATCH_MAX): each is sent, delivered or counted. */
+ * Packets lie at buf + i * stride.  push takes all count (<= OXI_BATCH_MAX): each is sent, delivered
+ * or counted. */
 int oxi_inner_push(oxi_dp *dp, uint64_t now_ns, const uint8_t *buf, uint32_t stride,
         const uint32_t *len, uint32_t count);
 int oxi_inner_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, uint32_t *peer,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 UP_NS_MAX = 30 * S  # from heal to every edge up, with packets both ways
-UDP_NS_MAX = 110 * S  # from heal to UDP in use: three probes, 30 s apart, and their answers
+UDP_NS_MAX = 130 * S  # from heal to UDP in use: up, three probes 30 s apart, and their answers
 SETTLE_NS = 5 * S  # from heal to the first moment at which nothing may be lost any more
 CALM_NS = 12 * S  # how long nothing is lost and nobody called silent; more than twice dead_after
 KNOWN_NS = 5 * S  # a loss is known after some acknowledgements, which come twice a second then
