@@ -84,6 +84,8 @@ class Node:
             raise SimFailure(f"{self.name}: wakes again and again without time going on")
         local_ns = self.clock.local_ns(now_ns)
         self._push(local_ns)
+        self.plane.tick(local_ns)
+        self._take_out(local_ns)
         if self._is_brain_turn(now_ns):
             self._turn(local_ns)
         for _ in range(ROUNDS_MAX):
