@@ -101,12 +101,19 @@ static peer *peer_of(dp *d, uint32_t number)
     return number < d->conf.peers_max && d->peers[number].is_live ? &d->peers[number] : NULL;
 }
 
+/* Up to a day: nothing later in the core can then overflow. */
+static bool timers_are_good(uint64_t keepalive_ns, uint64_t dead_after_ns)
+{
+    const uint64_t day_ns = 86400 * NS_PER_S;
+    return keepalive_ns <= day_ns && dead_after_ns > 0 && dead_after_ns <= day_ns;
+}
+
 static int do_peer_add(dp *d, call *c) { return peer_add(d, c->a, c->b, c->flags != 0, c->out); }
 
 int oxi_peer_add(oxi_dp *h, uint64_t keepalive_ns, uint64_t dead_after_ns, uint32_t is_initiator,
                  uint32_t *peer_out)
 {
-    if (!peer_out || dead_after_ns == 0)
+    if (!peer_out || !timers_are_good(keepalive_ns, dead_after_ns))
         return OXI_E_ARG;
     call c = { .run = do_peer_add, .a = keepalive_ns, .b = dead_after_ns, .flags = is_initiator,
                .out = peer_out };
@@ -124,7 +131,7 @@ static int do_peer_timers(dp *d, call *c)
 
 int oxi_peer_timers(oxi_dp *h, uint32_t number, uint64_t keepalive_ns, uint64_t dead_after_ns)
 {
-    if (dead_after_ns == 0)
+    if (!timers_are_good(keepalive_ns, dead_after_ns))
         return OXI_E_ARG;
     call c = { .run = do_peer_timers, .peer = number, .a = keepalive_ns, .b = dead_after_ns };
     return owner_call(h, &c);
@@ -244,7 +251,7 @@ static int do_session_drop(dp *d, call *c)
     peer *pr = peer_of(d, c->peer);
     if (!pr)
         return OXI_E_ABSENT;
-    peer_sessions_drop(d, pr);
+    peer_sessions_drop(pr);
     return OXI_OK;
 }
 
@@ -311,15 +318,15 @@ int oxi_ping(oxi_dp *h, uint64_t now_ns, uint32_t number, uint32_t path_id, cons
 /* ---- packets in ---- */
 
 /* Copies one packet into the pool; NULL (and counted as taken and dropped) when it can not be. */
-static pkt *take_in(dp *d, const uint8_t *data, uint32_t len, uint32_t dir)
+static pkt *take_in(dp *d, const uint8_t *data, uint32_t len, uint32_t len_max, uint32_t dir)
 {
-    pkt *p = len <= OXI_DATAGRAM_MAX ? pool_take(&d->pool) : NULL;
+    pkt *p = len <= len_max ? pool_take(&d->pool) : NULL;
     if (p) {
         memcpy(pkt_data(p), data, len);
         p->len = (uint16_t)len;
         return p;
     }
-    drop_untaken(d, dir, len > OXI_DATAGRAM_MAX ? DROP_OVERSIZED : DROP_POOL_EMPTY, len);
+    drop_untaken(d, dir, len > len_max ? DROP_OVERSIZED : DROP_POOL_EMPTY, len);
     return NULL;
 }
 
@@ -329,16 +336,18 @@ static int do_push(dp *d, call *c)
     const uint32_t *len = c->more;
     const oxi_addr *from = c->flags ? (const oxi_addr *)(uintptr_t)c->a : NULL;
     uint32_t dir = (uint32_t)c->b;
-    if (dir == OXI_DIR_IN_DATAGRAM && !from && !peer_of(d, c->peer))
+    bool is_carried = dir == OXI_DIR_IN_DATAGRAM && !from;
+    if (is_carried && !peer_of(d, c->peer))
         return OXI_E_ABSENT;
+    uint32_t len_max = is_carried ? OXI_CONTROL_MAX : OXI_DATAGRAM_MAX;
     batch b = { .now_ns = c->now_ns };
     for (uint32_t i = 0; i < c->count; i++) {
-        pkt *p = take_in(d, buf + (size_t)i * c->stride, len[i], dir);
+        pkt *p = take_in(d, buf + (size_t)i * c->stride, len[i], len_max, dir);
         if (!p)
             continue;
         if (from)
             p->addr = from[i];
-        else if (dir == OXI_DIR_IN_DATAGRAM) {
+        else if (is_carried) {
             p->addr.family = OXI_AF_CARRIER;
             p->peer = c->peer;
         }
@@ -527,6 +536,9 @@ int oxi_io_start(oxi_dp *h, const oxi_io_conf *conf, int *errno_out)
     if (!h || !conf || !errno_out || conf->tun_fd < 0 || conf->notify_fd < 0 || conf->sock_count < 1 ||
         conf->sock_count > OXI_SOCKETS_MAX)
         return OXI_E_ARG;
+    for (uint32_t i = 0; i < conf->sock_count; i++)
+        if (conf->sock_fds[i] < 0)
+            return OXI_E_ARG;
     if (h->io)
         return OXI_E_BUSY;
     return io_start(&h->core, conf, &h->io, errno_out);

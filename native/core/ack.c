@@ -1,5 +1,5 @@
 /* ack.c - acknowledgements both ways (PROTOCOL.md section 3.1): written from the replay window, read into
- * RTT and loss. The estimator is RFC 9002 section 5.3. */
+ * RTT and loss. The smoothing is that of RFC 9002 section 5.3. */
 #include "bytes.h"
 #include "frames.h"
 #include "stages.h"
@@ -93,18 +93,17 @@ uint32_t ack_write(const session *s, uint32_t path_id, uint64_t now_ns, uint8_t 
     return (uint32_t)(w.at - out);
 }
 
-static void ack_done(dp *d, session *s, uint32_t path_id)
+static void ack_done(dp *d, session *s, uint32_t path_id, bool is_sent)
 {
     s->paths[path_id].ack_due_ns = 0;
-    COUNT_ADD(d->peers[s->peer].paths[path_id].stats.acks_sent, 1);
+    COUNT_ADD(d->peers[s->peer].paths[path_id].stats.acks_sent, is_sent);
 }
 
 void ack_flush(dp *d, session *s, uint32_t path_id, uint64_t now_ns)
 {
     uint8_t frames[ACK_ALONE_MAX];
     uint32_t len = ack_write(s, path_id, now_ns, frames, sizeof frames);
-    own_send(d, now_ns, s, path_id, NULL, frames, len);
-    ack_done(d, s, path_id);
+    ack_done(d, s, path_id, own_send(d, now_ns, s, path_id, NULL, frames, len));
 }
 
 /* An acknowledgement at least half due goes in front of an inner packet, when both fit. */
@@ -123,7 +122,7 @@ void ack_ride_batch(dp *d, batch *b)
         uint32_t len = ack_write(s, p->path, b->now_ns, frame, sizeof frame);
         pkt_push(p, len);
         memcpy(pkt_data(p), frame, len);
-        ack_done(d, s, p->path);
+        ack_done(d, s, p->path, true);
     }
 }
 
@@ -154,12 +153,14 @@ static uint64_t sent_when(const sent_ring *r, uint64_t pn)
     return r->at[(low - 1) % SENT_RING].ns;
 }
 
+/* Our ACKs state exactly how long they waited, so that is always taken off (RFC 9002 keeps it where the
+ * rest would be below the least RTT seen, as there the delay is a guess). */
 static void rtt_update(oxi_path_stats *st, uint64_t latest, uint64_t delay)
 {
-    COUNT_SET(st->rtt_latest_ns, latest);
-    if (st->rtt_min_ns == 0 || latest < st->rtt_min_ns)
-        COUNT_SET(st->rtt_min_ns, latest);
-    uint64_t adjusted = latest >= st->rtt_min_ns + delay ? latest - delay : latest;
+    uint64_t adjusted = latest > delay ? latest - delay : latest;
+    COUNT_SET(st->rtt_latest_ns, adjusted);
+    if (st->rtt_min_ns == 0 || adjusted < st->rtt_min_ns)
+        COUNT_SET(st->rtt_min_ns, adjusted);
     if (st->rtt_ns == 0) {
         COUNT_SET(st->rtt_ns, adjusted);
         COUNT_SET(st->rtt_var_ns, adjusted / 2);
@@ -170,15 +171,15 @@ static void rtt_update(oxi_path_stats *st, uint64_t latest, uint64_t delay)
     COUNT_SET(st->rtt_ns, (7 * st->rtt_ns + adjusted) / 8);
 }
 
-/* A packet passed over is lost only if it is still missing LOSS_LAG acknowledgements later: then
- * reordering does not count as loss. */
+/* A packet passed over is lost only if it is still missing LOSS_LAG acknowledgements later, so that
+ * reordering does not count as loss; one that comes even later is taken back. */
 static void loss_update(path *pa, session_path *sp, uint64_t sent, uint64_t received)
 {
     sp->missing[sp->missing_count++ % LOSS_LAG] = sent - received;
     uint64_t least = UINT64_MAX;
     for (uint32_t i = 0; i < LOSS_LAG; i++)
         least = min_u64(least, i < sp->missing_count ? sp->missing[i] : 0);
-    sp->lost = max_u64(sp->lost, least);
+    sp->lost = least;
     sp->received = max_u64(sp->received, received);
     COUNT_SET(pa->stats.lost_packets, pa->lost_before + sp->lost);
     COUNT_SET(pa->stats.acked_packets, pa->acked_before + sp->received);

@@ -64,6 +64,13 @@ int routes_add(route_table *t, const oxi_prefix *prefix)
     return OXI_OK;
 }
 
+void routes_forget(route_table *t, int32_t peer)
+{
+    for (uint32_t i = 0; i < t->used; i++)
+        if (t->nodes[i].peer == peer)
+            t->nodes[i].peer = -1;
+}
+
 int32_t routes_find(const route_table *t, bool is_v6, const uint8_t *ip)
 {
     uint32_t width = is_v6 ? 128 : 32;

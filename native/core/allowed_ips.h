@@ -24,6 +24,8 @@ typedef struct route_table {
 void routes_clear(route_table *t);
 /* OXI_OK, OXI_E_FULL, or OXI_E_ARG for the same prefix twice. Bits of the key past `bits` are ignored. */
 int routes_add(route_table *t, const oxi_prefix *prefix);
+/* Prefixes of this peer lead nowhere from now on. */
+void routes_forget(route_table *t, int32_t peer);
 /* The peer with the longest matching prefix, -1: none. ip: 4 or 16 bytes. */
 int32_t routes_find(const route_table *t, bool is_v6, const uint8_t *ip);
 #endif

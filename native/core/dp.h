@@ -50,6 +50,8 @@ uint64_t dp_tick(dp *d, uint64_t now_ns);
 void drop(dp *d, pkt *p, uint32_t dir, drop_reason why);
 /* The same for an inner packet or one of our own datagrams on its way out. */
 void drop_out(dp *d, pkt *p, drop_reason why);
+/* The same for an inner packet that was to be delivered. */
+void drop_undelivered(dp *d, pkt *p, drop_reason why);
 /* A packet that never got a buffer: counted as taken, and as dropped. dir: OUT or IN_DATAGRAM. */
 void drop_untaken(dp *d, uint32_t dir, drop_reason why, uint32_t len);
 /* What the shell reports back for packets it took from outbox and inbox. */

@@ -79,6 +79,12 @@ void drop(dp *d, pkt *p, uint32_t dir, drop_reason why)
     pool_give(&d->pool, p);
 }
 
+void drop_undelivered(dp *d, pkt *p, drop_reason why)
+{
+    COUNT_ADD(d->stats.deliver_held_packets, -1);
+    drop(d, p, OXI_DIR_IN_PACKET, why);
+}
+
 void drop_untaken(dp *d, uint32_t dir, drop_reason why, uint32_t len)
 {
     OXI_ASSERT(dir == OXI_DIR_OUT || dir == OXI_DIR_IN_DATAGRAM);

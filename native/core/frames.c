@@ -10,7 +10,8 @@ bool own_send(dp *d, uint64_t now_ns, session *s, uint32_t path_id, const oxi_ad
 {
     peer *pr = &d->peers[s->peer];
     const oxi_addr *target = to ? to : &pr->paths[path_id].addr;
-    bool may_send = target->family != OXI_AF_NONE && s->may_send;
+    bool has_room = target->family != OXI_AF_CARRIER || ring_room(&d->carrier) > 0;
+    bool may_send = target->family != OXI_AF_NONE && s->may_send && has_room;
     pkt *p = may_send ? pool_take(&d->pool) : NULL;
     if (!p) {
         COUNT_ADD(d->stats.own_dropped_datagrams, 1);

@@ -56,15 +56,24 @@ void ip_out_batch(dp *d, batch *b)
     b->count = kept;
 }
 
-/* Set CE in a packet that is ECT; the IPv4 header checksum follows by RFC 1624. */
-static void mark_ce(uint8_t *data, const ip_view *v)
+/* What the inner packet must say after its trip: RFC 6040, figure 4 (CE outside, not-ECT inside is a
+ * drop and does not come here). */
+static uint8_t ecn_combine(uint8_t inner, uint8_t outer)
+{
+    if (inner == ECN_NOT_ECT || inner == ECN_CE || outer == ECN_NOT_ECT)
+        return inner;
+    return outer == ECN_CE ? ECN_CE : outer == ECN_ECT1 ? ECN_ECT1 : inner;
+}
+
+/* The IPv4 header checksum follows by RFC 1624. */
+static void ecn_set(uint8_t *data, const ip_view *v, uint8_t ecn)
 {
     if (v->is_v6) {
-        data[1] |= 0x30;
+        data[1] = (uint8_t)((data[1] & 0xcf) | (ecn << 4));
         return;
     }
     uint32_t before = (uint32_t)((data[0] << 8) | data[1]);
-    data[1] |= ECN_CE;
+    data[1] = (uint8_t)((data[1] & 0xfc) | ecn);
     uint32_t after = (uint32_t)((data[0] << 8) | data[1]);
     uint32_t sum = (uint32_t)((data[10] << 8) | data[11]);
     sum = (~sum & 0xffff) + (~before & 0xffff) + after;
@@ -89,8 +98,9 @@ void ip_in_batch(dp *d, batch *b)
             drop(d, p, OXI_DIR_IN_PACKET, DROP_CE_NOT_ECT);
             continue;
         }
-        if (p->ecn == ECN_CE && v.ecn != ECN_CE)
-            mark_ce(pkt_data(p), &v);
+        uint8_t ecn = ecn_combine(v.ecn, p->ecn);
+        if (ecn != v.ecn)
+            ecn_set(pkt_data(p), &v, ecn);
         b->pkts[kept++] = p;
     }
     b->count = kept;

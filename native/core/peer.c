@@ -1,7 +1,7 @@
 /* peer.c - peers come and go; sessions follow each other, make before break. */
 #include "peer.h"
 
-#include "dp.h"
+#include "stages.h"
 
 static void session_close(session **slot)
 {
@@ -39,18 +39,45 @@ void peer_timers(dp *d, peer *pr, uint64_t keepalive_ns, uint64_t dead_after_ns)
     wake_at(d, pr, 0); /* the next tick works out the rest */
 }
 
-void peer_sessions_drop(dp *d, peer *pr)
+/* The current session ends: what was counted under it stays counted. */
+static void current_settle(peer *pr)
 {
-    (void)d;
+    for (uint32_t i = 0; pr->current && i < OXI_PATHS_MAX; i++) {
+        pr->paths[i].lost_before += pr->current->paths[i].lost;
+        pr->paths[i].acked_before += pr->current->paths[i].received;
+    }
+}
+
+void peer_sessions_drop(peer *pr)
+{
+    current_settle(pr);
     session_close(&pr->current);
     session_close(&pr->before);
     session_close(&pr->pending);
     pr->unanswered_ns = 0;
 }
 
+/* Nothing of this peer may be taken for the next one in its slot. */
 void peer_remove(dp *d, peer *pr)
 {
-    peer_sessions_drop(d, pr);
+    uint32_t number = peer_number(d, pr);
+    pkt *p;
+    for (uint32_t left = d->outbox.count; left > 0; left--) {
+        p = fifo_take(&d->outbox);
+        if (p->peer == number)
+            drop_out(d, p, DROP_STOPPED);
+        else
+            fifo_put(&d->outbox, p);
+    }
+    for (uint32_t left = d->inbox.count; left > 0; left--) {
+        p = fifo_take(&d->inbox);
+        if (p->peer == number)
+            drop_undelivered(d, p, DROP_STOPPED);
+        else
+            fifo_put(&d->inbox, p);
+    }
+    routes_forget(&d->routes[d->routes_live], (int32_t)number);
+    peer_sessions_drop(pr);
     pr->is_live = false;
 }
 
@@ -58,11 +85,8 @@ void peer_remove(dp *d, peer *pr)
 static void promote(dp *d, uint64_t now_ns, peer *pr, session *s)
 {
     session_close(&pr->before);
+    current_settle(pr);
     if (pr->current) {
-        for (uint32_t i = 0; i < OXI_PATHS_MAX; i++) {
-            pr->paths[i].lost_before += pr->current->paths[i].lost;
-            pr->paths[i].acked_before += pr->current->paths[i].received;
-        }
         pr->before = pr->current;
         pr->before->expires_ns = now_ns + SESSION_GRACE_NS;
     }
@@ -70,6 +94,16 @@ static void promote(dp *d, uint64_t now_ns, peer *pr, session *s)
         pr->paths[i].sent.count = 0;
     pr->current = s;
     s->may_send = true;
+    /* Whether this session works is not known yet: the side that dialled finds out. */
+    pr->unanswered_ns = 0;
+    pr->is_silent = false;
+    COUNT_SET(pr->stats.is_silent, 0);
+    if (s->was_heard) { /* while it was pending: of this session it has not been said yet */
+        oxi_event ev = { .type = OXI_EV_PEER_HEARD, .peer = peer_number(d, pr) };
+        event_put(d, &ev);
+    } else if (pr->is_initiator) {
+        asked(d, pr, now_ns);
+    }
     wake_at(d, pr, now_ns);
 }
 

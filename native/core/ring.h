@@ -19,6 +19,10 @@ static inline void *ring_write_slot(ring *r) /* NULL: full */
         return NULL;
     return r->slots + (size_t)(r->tail & (r->count - 1)) * r->slot_bytes;
 }
+static inline uint32_t ring_room(const ring *r) /* for the writer: slots free now, or a moment ago */
+{
+    return r->count - (r->tail - __atomic_load_n(&r->head, __ATOMIC_ACQUIRE));
+}
 static inline void ring_written(ring *r) { __atomic_store_n(&r->tail, r->tail + 1, __ATOMIC_RELEASE); }
 
 static inline void *ring_read_slot(ring *r) /* NULL: empty */

@@ -33,9 +33,11 @@ static drop_reason seal_one(dp *d, pkt *p, uint64_t now_ns)
     bool is_sealed = aead_seal(&k->tx, &n, header, HEADER_BYTES, header + HEADER_BYTES, body);
     OXI_ASSERT(is_sealed);
     peer *pr = &d->peers[p->peer];
-    sent_note(&pr->paths[p->path], p->pn, now_ns);
-    COUNT_SET(pr->stats.epoch, s->send_epoch);
-    COUNT_SET(pr->stats.epoch_packets, k->tx_packets);
+    if (s == pr->current) {
+        sent_note(&pr->paths[p->path], p->pn, now_ns);
+        COUNT_SET(pr->stats.epoch, s->send_epoch);
+        COUNT_SET(pr->stats.epoch_packets, k->tx_packets);
+    }
     if (k->tx_packets == d->conf.rekey_packets) {
         oxi_event ev = { .type = OXI_EV_REKEY_WANTED, .peer = p->peer, .value = k->epoch };
         event_put(d, &ev);

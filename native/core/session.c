@@ -56,7 +56,8 @@ session *session_start(session_table *t, uint64_t now_ns, uint32_t peer, const o
 int session_epoch_add(session *s, uint64_t now_ns, uint32_t epoch, const uint8_t *rx_key,
                       const uint8_t *tx_key)
 {
-    if (epoch != s->newest_epoch + 1)
+    /* The key that this one pushes out must not be the one that sends. */
+    if (epoch != s->newest_epoch + 1 || epoch - s->send_epoch > 1)
         return OXI_E_ARG;
     if (!epoch_make(s, now_ns, epoch, rx_key, tx_key))
         return OXI_E_CRYPTO;

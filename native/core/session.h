@@ -71,7 +71,8 @@ static inline session *session_find(session_table *t, uint32_t rx_index)
 uint32_t session_index_pick(const session_table *t, uint32_t random24);
 /* Start a session in its slot. NULL: slot taken or the AEAD library refused. */
 session *session_start(session_table *t, uint64_t now_ns, uint32_t peer, const oxi_session *conf);
-/* Keys of the next epoch; the one before stays, older ones are forgotten. */
+/* Keys of the next epoch; the one before stays, older ones are forgotten. E_ARG: not the next, or the
+ * one before does not send yet. */
 int session_epoch_add(session *s, uint64_t now_ns, uint32_t epoch, const uint8_t *rx_key,
                       const uint8_t *tx_key);
 void session_end(session *s); /* forget all keys, free the slot; contexts stay for the next */

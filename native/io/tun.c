@@ -42,7 +42,6 @@ void tun_write(io *o)
             dp_delivered(d, p);
             continue;
         }
-        COUNT_ADD(d->stats.deliver_held_packets, -1);
-        drop(d, p, OXI_DIR_IN_PACKET, DROP_TUN_WRITE);
+        drop_undelivered(d, p, DROP_TUN_WRITE);
     }
 }

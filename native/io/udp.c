@@ -180,9 +180,11 @@ static bool local_forget(io *o, pkt *p)
     bool is_about_local = errno == EINVAL || errno == ENETUNREACH || errno == EADDRNOTAVAIL;
     if (!is_about_local || memcmp(p->addr.local, nowhere, sizeof nowhere) == 0)
         return false;
-    oxi_addr *to = &o->core->peers[p->peer].paths[p->path].addr;
-    if (memcmp(to->local, p->addr.local, sizeof to->local) == 0)
-        memset(to->local, 0, sizeof to->local);
+    path *pa = &o->core->peers[p->peer].paths[p->path];
+    if (memcmp(pa->addr.local, p->addr.local, sizeof pa->addr.local) == 0) {
+        memset(pa->addr.local, 0, sizeof pa->addr.local);
+        pa->stats.addr = pa->addr;
+    }
     memset(p->addr.local, 0, sizeof p->addr.local);
     return true;
 }

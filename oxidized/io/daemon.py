@@ -60,7 +60,8 @@ ROUTES_MIN = 1024
 
 # PROTOCOL.md section 4: nothing is sealed beyond these.
 KEY_PACKETS_MAX = 1 << 28
-KEY_AGES_MAX = 5  # times rekey_after
+KEY_AGES_MAX = 5  # times rekey_after, and at least:
+KEY_AGE_NS_MIN = 600 * 10**9  # a rekey must outlive a control connection that has to be made anew
 
 WATCH_S = 5.0  # without a watchdog; the C thread turns at least once a second
 SUITE_NAMES = {Suite.AES_256_GCM: "aes-256-gcm", Suite.CHACHA20_POLY1305: "chacha20-poly1305"}
@@ -181,7 +182,7 @@ class Daemon:
             mtu_bytes=settings.mtu_bytes,
             rekey_packets=settings.rekey_packets,
             key_packets_max=KEY_PACKETS_MAX,
-            key_age_ns_max=KEY_AGES_MAX * settings.rekey_after_ns,
+            key_age_ns_max=max(KEY_AGES_MAX * settings.rekey_after_ns, KEY_AGE_NS_MIN),
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:

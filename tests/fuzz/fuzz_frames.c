@@ -170,20 +170,20 @@ static found text_walk(const text *t, uint8_t path, const uint64_t *sent_before)
             f.inner = at;
             break;
         }
-        uint32_t end = at + 1;
+        uint32_t next = at + 1;
         if (first == ACK)
-            end = walk_ack(t, at, sent);
+            next = walk_ack(t, at, sent);
         else if (first == PING || first == PONG)
-            end = t->len - at > PING_BODY && !(first == PING && f.pings) ? at + 1 + PING_BODY : 0;
+            next = t->len - at > PING_BODY && !(first == PING && f.pings) ? at + 1 + PING_BODY : 0;
         else if (first != PADDING)
-            end = 0;
-        f.is_bad = end == 0;
-        f.acks += first == ACK && end;
-        if (first == PING && end) {
+            next = 0;
+        f.is_bad = next == 0;
+        f.acks += first == ACK && next;
+        if (first == PING && next) {
             f.pings++;
             sent[path]++;
         }
-        at = end;
+        at = next;
     }
     return f;
 }

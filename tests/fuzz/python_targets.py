@@ -296,7 +296,7 @@ def run_config(data: bytes) -> None:
 # ---- requests on the control socket ----------------------------------------------------------------------
 
 ERROR_CODES = {"usage", "absent", "timeout", "permission", "config", "busy"}
-ANSWER_S_MAX = 10.0
+QUIET_S = 0.05  # then nothing more comes: log-follow goes on for as long as its reader stays
 
 
 class Daemon:
@@ -335,15 +335,21 @@ def control_server() -> tuple[asyncio.Runner, str]:
 
 
 async def ask(path: str, data: bytes) -> bytes:
-    """All that the socket answers to one client who says this and no more."""
+    """What the socket answers to one client who says this and no more."""
     reader, writer = await asyncio.open_unix_connection(path)
+    answer = b""
     try:
         writer.write(data)
         writer.write_eof()
-        async with asyncio.timeout(ANSWER_S_MAX):
-            return await reader.read()
-    except ConnectionError:
-        return b""  # hung up on us in mid-sentence: allowed
+        while True:
+            async with asyncio.timeout(QUIET_S):
+                part = await reader.read(65536)
+            if not part:
+                return answer
+            answer += part
+    except (ConnectionError, TimeoutError):
+        # Hung up in mid-sentence, which is allowed; or quiet. A line that is not whole says nothing.
+        return answer[: answer.rfind(b"\n") + 1]
     finally:
         writer.close()
 

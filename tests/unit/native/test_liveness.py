@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oxidized.core.plane import EventType
+from oxidized.errors import NativeError
 from tests.differential.reference import Ack, Ping, Pong
 from tests.native.rig import HUB, INNER_A, INNER_B, MS, PAYLOAD_MAX, Pair, S, Solo, events, ipv4, key
 
@@ -203,7 +204,12 @@ def test_tick_tells_when_to_come_back() -> None:
 
 
 def test_the_longest_timers_do_not_wrap() -> None:
-    rig = Solo(keepalive_ns=2**63 - 1, dead_after_ns=2**63 - 1)
+    day_ns = 86_400 * S
+    with pytest.raises(NativeError):
+        Solo(keepalive_ns=2**63 - 1, dead_after_ns=day_ns)
+    with pytest.raises(NativeError):
+        Solo(keepalive_ns=0, dead_after_ns=day_ns + 1)
+    rig = Solo(keepalive_ns=day_ns, dead_after_ns=day_ns)
     rig.send(PACKET)
     rig.sent()
     assert rig.tick_until(rig.now_ns + 1000 * S) == []
