@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md and docs/metrics.md from the tables in the code.
+"""Writes docs/configuration.md, docs/metrics.md and docs/states.md from the tables in the code.
 
 `python -m docs.generate --write`. Without --write it says which page is stale, and fails.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from oxidized import config_schema as schema
 from oxidized.config_kinds import Key
 from oxidized.core.counters import COUNTERS
+from oxidized.core.session import Role, mermaid
 from oxidized.ctl.layout import PATH_DUMP, PEER_DUMP
 from oxidized.io.metrics import METRICS, Metric
 from oxidized.limits import METRICS_PEERS_MAX
@@ -157,7 +158,28 @@ def _codes(names: tuple[str, ...]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-PAGES = {"docs/configuration.md": configuration_page, "docs/metrics.md": metrics_page}
+STATES_HEAD = """\
+# States of a peer
+
+What `oxidized-ctl status` shows under STATE, and what moves a peer from one state to the next. A peer is `up` only
+when a data packet of its session was opened: keys alone do not show that packets pass. Triggers: `start`, `stop`,
+`close` are the operator's; `resolved` an answer of the resolver; `established` a finished handshake; `heard` the first packet
+opened; `silent` nothing opened for `dead_after` after something was sent; `lost` the session is gone.
+"""
+
+
+def states_page() -> str:
+    dialled = f"## A peer we dial (it has endpoints)\n\n```mermaid\n{mermaid(Role.DIALLED)}```\n"
+    awaited = f"## A peer that calls us\n\n```mermaid\n{mermaid(Role.AWAITED)}```\n"
+    made = "This page is made from `oxidized/core/session.py` by `python -m docs.generate --write`.\n"
+    return "\n".join([STATES_HEAD, dialled, awaited, made])
+
+
+PAGES = {
+    "docs/configuration.md": configuration_page,
+    "docs/metrics.md": metrics_page,
+    "docs/states.md": states_page,
+}
 
 
 def stale(root: Path = ROOT) -> list[str]:

@@ -18,7 +18,7 @@ FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 600
 LINE_CHARS_MAX = 110
 
-FOLDERS = ("oxidized", "native", "tests", "netns-lab", "systemd", "docs", "examples", ".ci")
+FOLDERS = ("oxidized", "native", "tests", "netns-lab", "bench", "systemd", "docs", "examples", ".ci")
 SKIPPED_FOLDERS = {"__pycache__", "build", "corpus", "traces"}
 SCRIPTS = ("dev", ".ci/run")
 

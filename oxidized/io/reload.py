@@ -58,7 +58,7 @@ class Outcome:
         parts = [f"{len(self.applied)} applied"]
         if self.needs_restart:
             parts.append("needs a restart: " + ", ".join(change.key for change in self.needs_restart))
-        parts.extend(f"failed: {key}: {message}" for key, message in self.failed)
+        parts.extend(f"failed: {key}: {message}" if key else message for key, message in self.failed)
         return "; ".join(parts)
 
 

@@ -18,7 +18,7 @@ def test_pages_are_not_stale() -> None:
 def test_staleness_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/metrics.md").write_text(generate.metrics_page() + "x")
-    assert generate.stale(tmp_path) == ["docs/configuration.md", "docs/metrics.md"]
+    assert generate.stale(tmp_path) == ["docs/configuration.md", "docs/metrics.md", "docs/states.md"]
 
 
 def test_every_drop_reason_of_the_core_is_found() -> None:
