@@ -8,6 +8,7 @@ Machines differ and are noisy, so what is claimed is a ratio within one run of a
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from pathlib import Path
@@ -47,30 +48,26 @@ def render(document: dict[str, Any]) -> str:
     runs = document["runs"]
     others = [run["system"] for run in runs if run["system"] != "oxidized"]
     rounds = len(runs[0]["rounds"])
+    head = [*(f"ratio to {other}" for other in others), *(run["system"] for run in runs)]
     lines = [
         "# Results",
         "",
-        "Made by `./dev bench`; every figure is of one run on one machine. Claims are the ratios: oxidized divided by the",
-        "other system, median over rounds of the ratio within a round.",
+        "Made by `./dev bench`; every figure is of one run on one machine. Claims are the ratios: oxidized",
+        "divided by the other system, median over rounds of the ratio within a round.",
         "",
-        f"- machine: {cpu_model()}, {cpu_count()} cores, Linux {platform.release()}; both ends and all daemons on it",
+        f"- machine: {cpu_model()}, {os.cpu_count()} cores, Linux {platform.release()}; all daemons on it",
         "- systems: " + ", ".join(f"{run['system']} {run['version']}" for run in runs),
-        f"- scenario `line-rate`: bare veth, inner MTU 1420, {rounds} alternating rounds of {document['seconds']:g} s, "
-        f"seed {document['seed']}",
+        f"- scenario `line-rate`: bare veth, inner MTU 1420, {rounds} alternating rounds of"
+        f" {document['seconds']:g} s, seed {document['seed']}",
         "",
-        "| | " + " | ".join(f"ratio to {other}" for other in others)
-        + " | " + " | ".join(run["system"] for run in runs) + " |",
-        "|---|" + "---|" * (len(others) + len(runs)),
-    ]  # fmt: skip
+        "| | " + " | ".join(head) + " |",
+        "|---|" + "---|" * len(head),
+    ]
     for key, label, unit, scale in ROWS:
         values = [run["results"].get(key) for run in runs]
         cells = ["-" if value is None else f"{value * scale:.3g} {unit}" for value in values]
         lines.append(" | ".join([f"| {label}", *(ratio(document, key, o) for o in others), *cells]) + " |")
     return "\n".join(lines) + "\n"
-
-
-def cpu_count() -> int:
-    return len([line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("processor")])
 
 
 if __name__ == "__main__":

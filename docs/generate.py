@@ -161,10 +161,11 @@ def _codes(names: tuple[str, ...]) -> str:
 STATES_HEAD = """\
 # States of a peer
 
-What `oxidized-ctl status` shows under STATE, and what moves a peer from one state to the next. A peer is `up` only
-when a data packet of its session was opened: keys alone do not show that packets pass. Triggers: `start`, `stop`,
-`close` are the operator's; `resolved` an answer of the resolver; `established` a finished handshake; `heard` the first packet
-opened; `silent` nothing opened for `dead_after` after something was sent; `lost` the session is gone.
+What `oxidized-ctl status` shows under STATE, and what moves a peer from one state to the next. A peer is
+`up` only when a data packet of its session was opened: keys alone do not show that packets pass. Triggers:
+`start`, `stop`, `close` are the operator's; `resolved` an answer of the resolver; `established` a finished
+handshake; `heard` the first packet opened; `silent` nothing opened for `dead_after` after something was sent;
+`lost` the session is gone.
 """
 
 
