@@ -75,8 +75,8 @@ class LosesSilently(CountedPlane):
         return found[1:] if found and self._popped % 50 < len(found) else found
 
 
-class NeverAcknowledges(CountedPlane):
-    """Datagrams of its own without pings: acknowledgements never leave. They are 40 to 60 bytes long."""
+class NeverAnswers(CountedPlane):
+    """Its own datagrams (ACK, PING, PONG), short as they are, do not leave."""
 
     def outer_pop(self) -> list[tuple[bytes, Address]]:
         found = super().outer_pop()
@@ -136,7 +136,7 @@ PLANES: list[tuple[type[CountedPlane], str]] = [
     (TakesAnySource, "which its source forbids"),
     (MiscountsDrop, "books do not balance"),
     (LosesSilently, "never arrived"),
-    (NeverAcknowledges, "acknowledged"),
+    (NeverAnswers, "(silent) on a perfect network"),
 ]
 TUNNELS: list[tuple[type[Tunnel], str]] = [
     (NeverReconnects, "after everything healed"),
