@@ -44,6 +44,11 @@ def ratio(document: dict[str, Any], key: str, other: str) -> str:
     return "-"
 
 
+def digits(value: float) -> str:
+    """Three significant digits, never in powers of ten."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def render(document: dict[str, Any]) -> str:
     runs = document["runs"]
     others = [run["system"] for run in runs if run["system"] != "oxidized"]
@@ -65,7 +70,7 @@ def render(document: dict[str, Any]) -> str:
     ]
     for key, label, unit, scale in ROWS:
         values = [run["results"].get(key) for run in runs]
-        cells = ["-" if value is None else f"{value * scale:.3g} {unit}" for value in values]
+        cells = ["-" if value is None else f"{digits(value * scale)} {unit}" for value in values]
         lines.append(" | ".join([f"| {label}", *(ratio(document, key, o) for o in others), *cells]) + " |")
     return "\n".join(lines) + "\n"
 
