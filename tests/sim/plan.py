@@ -84,11 +84,15 @@ def draw(seed: int, rng: random.Random, has_handshakes: bool | None, only: froze
     faults = frozenset(name for name in FAULTS if rng.random() < share)
     if only is not None:
         faults &= only
+    has_handshakes = drawn_handshakes if has_handshakes is None else has_handshakes
+    if not has_handshakes and faults & {"rebind", "nat-idle"}:
+        # Both ends move at once: only a resolver finds the way back, and without tunnels there is none.
+        faults -= {"hub-move"}
     edges = tuple(f"edge{i}" for i in range(1, rng.choice((1, 1, 2, 3)) + 1))
     chaos_ns = rng.randrange(6 * S, 20 * S)
     plan = Plan(
         seed=seed,
-        has_handshakes=drawn_handshakes if has_handshakes is None else has_handshakes,
+        has_handshakes=has_handshakes,
         faults=faults,
         edges=edges,
         knobs=_all_knobs(rng, faults, edges),
