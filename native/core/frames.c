@@ -98,7 +98,7 @@ static drop_reason frames_read(dp *d, pkt *p, reader *r, uint64_t now_ns)
             return DROP_BAD_FRAME;
         /* A PONG goes where its PING came from, not where the peer wants to be reached. */
         if (first == FRAME_PONG || (flags & OXI_PING_PROBE))
-            p->is_probe = 1;
+            p->keeps_addr = 1;
         if (first == FRAME_PONG) {
             pong_received(d, p, token, time, now_ns);
             continue;

@@ -26,7 +26,7 @@ static void roam(dp *d, peer *pr, const pkt *p)
     oxi_addr from = p->addr;
     if (pr->is_initiator)
         memset(from.local, 0, sizeof from.local);
-    if (!p->is_newest || p->is_probe || p->session != pr->current || addr_equal(&pa->addr, &from))
+    if (!p->is_newest || p->keeps_addr || p->session != pr->current || addr_equal(&pa->addr, &from))
         return;
     bool is_carrier = from.family == OXI_AF_CARRIER;
     if (pr->is_initiator && is_carrier != (pa->addr.family == OXI_AF_CARRIER))

@@ -57,25 +57,24 @@ void peer_sessions_drop(peer *pr)
     pr->unanswered_ns = 0;
 }
 
+/* End every packet of this peer that waits in f; the others keep their order. */
+static void fifo_clear_of(dp *d, fifo *f, uint32_t number, void (*end)(dp *, pkt *, drop_reason))
+{
+    for (uint32_t left = f->count; left > 0; left--) {
+        pkt *p = fifo_take(f);
+        if (p->peer == number)
+            end(d, p, DROP_STOPPED);
+        else
+            fifo_put(f, p);
+    }
+}
+
 /* Nothing of this peer may be taken for the next one in its slot. */
 void peer_remove(dp *d, peer *pr)
 {
     uint32_t number = peer_number(d, pr);
-    pkt *p;
-    for (uint32_t left = d->outbox.count; left > 0; left--) {
-        p = fifo_take(&d->outbox);
-        if (p->peer == number)
-            drop_out(d, p, DROP_STOPPED);
-        else
-            fifo_put(&d->outbox, p);
-    }
-    for (uint32_t left = d->inbox.count; left > 0; left--) {
-        p = fifo_take(&d->inbox);
-        if (p->peer == number)
-            drop_undelivered(d, p, DROP_STOPPED);
-        else
-            fifo_put(&d->inbox, p);
-    }
+    fifo_clear_of(d, &d->outbox, number, drop_out);
+    fifo_clear_of(d, &d->inbox, number, drop_undelivered);
     routes_forget(&d->routes[d->routes_live], (int32_t)number);
     peer_sessions_drop(pr);
     pr->is_live = false;

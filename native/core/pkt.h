@@ -25,7 +25,7 @@ typedef struct pkt {
     uint8_t path;
     uint8_t ecn;             /* ECN bits of the outer header, both directions */
     uint8_t is_newest;       /* inbound: its packet number was the largest yet */
-    uint8_t is_probe;        /* inbound: a PONG or a probe: must not move the peer's address */
+    uint8_t keeps_addr;      /* inbound: a PONG or a probe: the address of the peer stays */
     uint8_t buf[PKT_BUF_BYTES];
 } pkt;
 

@@ -137,8 +137,13 @@ MUTANTS = (
         "mark on what can not bear it", "core/ip.c", "p->ecn == ECN_CE && v.ecn == ECN_NOT_ECT)", "false)"
     ),
     Mutant("mark not copied out", "core/ip.c", "        p->ecn = v.ecn;\n", ""),
-    Mutant("roams on old packets", "core/liveness.c", "if (!p->is_newest || p->is_probe", "if (p->is_probe"),
-    Mutant("roams on probes", "core/liveness.c", "p->is_probe || ", ""),
+    Mutant(
+        "roams on old packets",
+        "core/liveness.c",
+        "if (!p->is_newest || p->keeps_addr",
+        "if (p->keeps_addr",
+    ),
+    Mutant("roams on probes", "core/liveness.c", "p->keeps_addr || ", ""),
     Mutant("roams by the old session", "core/liveness.c", "p->session != pr->current || ", ""),
     Mutant(
         "edge follows to the carrier",
