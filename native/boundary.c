@@ -3,13 +3,7 @@
 #include <stdlib.h>
 #include <stdio.h>
 
-#include "core/stages.h"
-#include "io/io.h"
-
-struct oxi_dp {
-    dp core;
-    io *io; /* NULL: no thread runs; the caller owns the plane */
-};
+#include "boundary.h"
 
 _Noreturn void oxi_bug(const char *file, int line, const char *what)
 {
@@ -33,11 +27,18 @@ const char *oxi_drop_help(uint32_t reason) { return reason < DROP_COUNT ? DROPS[
 uint32_t oxi_suite_best(void) { return io_cpu_has_aes() ? OXI_SUITE_AES256GCM : OXI_SUITE_CHACHA20POLY1305; }
 uint64_t oxi_clock_ns(void) { return io_clock_ns(); }
 
-const char *oxi_stage_name(uint32_t dir, uint32_t i)
+const char *oxi_stage_name(uint32_t which, uint32_t i)
 {
-    if (dir == OXI_DIR_OUT)
+    switch (which) {
+    case OXI_TIMES_OUT:
         return i < PATH_OUT_COUNT ? PATH_OUT[i].name : NULL;
-    return i < PATH_IN_COUNT ? PATH_IN[i].name : NULL;
+    case OXI_TIMES_IN:
+        return i < PATH_IN_COUNT ? PATH_IN[i].name : NULL;
+    case OXI_TIMES_SHELL:
+        return io_step_name(i);
+    default:
+        return NULL;
+    }
 }
 
 oxi_dp *oxi_dp_new(const oxi_conf *conf)
@@ -66,25 +67,13 @@ void oxi_dp_free(oxi_dp *h)
 
 /* ---- calls that the owning thread must make ---- */
 
-typedef struct call {
-    int (*run)(dp *d, struct call *c);
-    dp *core;
-    int result;
-    uint64_t now_ns;
-    uint64_t a, b;
-    uint32_t peer, path, flags, count, stride;
-    uint32_t *out;
-    const void *data;
-    const void *more;
-} call;
-
 static void call_run(void *arg)
 {
     call *c = arg;
     c->result = c->run(c->core, c);
 }
 
-static int owner_call(oxi_dp *h, call *c)
+int owner_call(oxi_dp *h, call *c)
 {
     if (!h)
         return OXI_E_ARG;
@@ -94,11 +83,6 @@ static int owner_call(oxi_dp *h, call *c)
     else
         call_run(c);
     return c->result;
-}
-
-static peer *peer_of(dp *d, uint32_t number)
-{
-    return number < d->conf.peers_max && d->peers[number].is_live ? &d->peers[number] : NULL;
 }
 
 /* Up to a day: nothing later in the core can then overflow. */
@@ -174,7 +158,7 @@ int oxi_routes_set(oxi_dp *h, const oxi_prefix *prefixes, uint32_t count)
     return owner_call(h, &c);
 }
 
-static bool addr_is_good(const oxi_addr *a)
+bool addr_is_good(const oxi_addr *a)
 {
     bool is_ip = a->family == OXI_AF_INET || a->family == OXI_AF_INET6;
     return is_ip ? a->sock < OXI_SOCKETS_MAX && a->port != 0
@@ -315,182 +299,19 @@ int oxi_ping(oxi_dp *h, uint64_t now_ns, uint32_t number, uint32_t path_id, cons
     return owner_call(h, &c);
 }
 
-/* ---- packets in ---- */
-
-/* Copies one packet into the pool; NULL (and counted as taken and dropped) when it can not be. */
-static pkt *take_in(dp *d, const uint8_t *data, uint32_t len, uint32_t len_max, uint32_t dir)
+static int do_offload_set(dp *d, call *c)
 {
-    pkt *p = len <= len_max ? pool_take(&d->pool) : NULL;
-    if (p) {
-        memcpy(pkt_data(p), data, len);
-        p->len = (uint16_t)len;
-        return p;
-    }
-    drop_untaken(d, dir, len > len_max ? DROP_OVERSIZED : DROP_POOL_EMPTY, len);
-    return NULL;
-}
-
-static int do_push(dp *d, call *c)
-{
-    const uint8_t *buf = c->data;
-    const uint32_t *len = c->more;
-    const oxi_addr *from = c->flags ? (const oxi_addr *)(uintptr_t)c->a : NULL;
-    uint32_t dir = (uint32_t)c->b;
-    bool is_carried = dir == OXI_DIR_IN_DATAGRAM && !from;
-    if (is_carried && !peer_of(d, c->peer))
-        return OXI_E_ABSENT;
-    uint32_t len_max = is_carried ? OXI_CONTROL_MAX : OXI_DATAGRAM_MAX;
-    batch b = { .now_ns = c->now_ns };
-    for (uint32_t i = 0; i < c->count; i++) {
-        pkt *p = take_in(d, buf + (size_t)i * c->stride, len[i], len_max, dir);
-        if (!p)
-            continue;
-        if (from)
-            p->addr = from[i];
-        else if (is_carried) {
-            p->addr.family = OXI_AF_CARRIER;
-            p->peer = c->peer;
-        }
-        batch_add(&b, p);
-    }
-    if (dir == OXI_DIR_OUT)
-        path_out_run(d, &b);
-    else
-        path_in_run(d, &b);
+    d->offload = c->flags;
+    COUNT_SET(d->stats.offload, d->offload);
     return OXI_OK;
 }
 
-static int push_call(oxi_dp *h, call *c)
+int oxi_offload_set(oxi_dp *h, uint32_t offload)
 {
-    if (!c->data || !c->more || c->count > OXI_BATCH_MAX)
+    if (offload & ~(uint32_t)OXI_OFFLOAD_ALL)
         return OXI_E_ARG;
-    const uint32_t *len = c->more;
-    for (uint32_t i = 0; i < c->count; i++)
-        if (len[i] > c->stride)
-            return OXI_E_ARG;
-    c->run = do_push;
-    return owner_call(h, c);
-}
-
-int oxi_carrier_push(oxi_dp *h, uint64_t now_ns, uint32_t number, const uint8_t *buf, uint32_t stride,
-                     const uint32_t *len, uint32_t count)
-{
-    call c = { .now_ns = now_ns, .peer = number, .data = buf, .more = len, .stride = stride,
-               .count = count, .b = OXI_DIR_IN_DATAGRAM };
-    return push_call(h, &c);
-}
-
-int oxi_inner_push(oxi_dp *h, uint64_t now_ns, const uint8_t *buf, uint32_t stride, const uint32_t *len,
-                   uint32_t count)
-{
-    if (h && h->io)
-        return OXI_E_BUSY;
-    call c = { .now_ns = now_ns, .data = buf, .more = len, .stride = stride, .count = count,
-               .b = OXI_DIR_OUT };
-    return push_call(h, &c);
-}
-
-int oxi_outer_push(oxi_dp *h, uint64_t now_ns, const uint8_t *buf, uint32_t stride, const uint32_t *len,
-                   const oxi_addr *from, uint32_t count)
-{
-    if (h && h->io)
-        return OXI_E_BUSY;
-    if (!from)
-        return OXI_E_ARG;
-    for (uint32_t i = 0; i < count && i < OXI_BATCH_MAX; i++)
-        if (!addr_is_good(&from[i]) || from[i].family < OXI_AF_INET)
-            return OXI_E_ARG;
-    call c = { .now_ns = now_ns, .data = buf, .more = len, .stride = stride, .count = count,
-               .a = (uint64_t)(uintptr_t)from, .flags = 1, .b = OXI_DIR_IN_DATAGRAM };
-    return push_call(h, &c);
-}
-
-/* ---- packets out, without the thread ---- */
-
-int oxi_inner_pop(oxi_dp *h, uint8_t *buf, uint32_t stride, uint32_t *len, uint32_t *number, uint32_t max)
-{
-    if (!h || !buf || !len || !number || stride < OXI_DATAGRAM_MAX)
-        return OXI_E_ARG;
-    if (h->io)
-        return OXI_E_BUSY;
-    uint32_t n = 0;
-    for (; n < max && h->core.inbox.count; n++) {
-        pkt *p = fifo_take(&h->core.inbox);
-        memcpy(buf + (size_t)n * stride, pkt_data(p), p->len);
-        len[n] = p->len;
-        number[n] = p->peer;
-        dp_delivered(&h->core, p);
-    }
-    return (int)n;
-}
-
-int oxi_outer_pop(oxi_dp *h, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *to, uint32_t max)
-{
-    if (!h || !buf || !len || !to || stride < OXI_DATAGRAM_MAX)
-        return OXI_E_ARG;
-    if (h->io)
-        return OXI_E_BUSY;
-    uint32_t n = 0;
-    for (; n < max && h->core.outbox.count; n++) {
-        pkt *p = fifo_take(&h->core.outbox);
-        memcpy(buf + (size_t)n * stride, pkt_data(p), p->len);
-        len[n] = p->len;
-        to[n] = p->addr;
-        dp_sent(&h->core, p);
-    }
-    return (int)n;
-}
-
-uint64_t oxi_tick(oxi_dp *h, uint64_t now_ns) { return h && !h->io ? dp_tick(&h->core, now_ns) : NEVER_NS; }
-
-/* ---- rings for Python ---- */
-
-static int datagrams_pop(ring *r, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *from,
-                         uint32_t *number, uint32_t max)
-{
-    uint32_t n = 0;
-    for (; n < max; n++) {
-        datagram_slot *slot = ring_read_slot(r);
-        if (!slot)
-            break;
-        memcpy(buf + (size_t)n * stride, slot->data, slot->len);
-        len[n] = slot->len;
-        if (from)
-            from[n] = slot->addr;
-        if (number)
-            number[n] = slot->peer;
-        ring_read_done(r);
-    }
-    return (int)n;
-}
-
-int oxi_control_pop(oxi_dp *h, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *from, uint32_t max)
-{
-    if (!h || !buf || !len || !from || stride < OXI_CONTROL_MAX)
-        return OXI_E_ARG;
-    return datagrams_pop(&h->core.control, buf, stride, len, from, NULL, max);
-}
-
-int oxi_carrier_pop(oxi_dp *h, uint8_t *buf, uint32_t stride, uint32_t *len, uint32_t *number, uint32_t max)
-{
-    if (!h || !buf || !len || !number || stride < OXI_CONTROL_MAX)
-        return OXI_E_ARG;
-    return datagrams_pop(&h->core.carrier, buf, stride, len, NULL, number, max);
-}
-
-int oxi_event_pop(oxi_dp *h, oxi_event *events, uint32_t max)
-{
-    if (!h || !events)
-        return OXI_E_ARG;
-    uint32_t n = 0;
-    for (; n < max; n++) {
-        oxi_event *slot = ring_read_slot(&h->core.events);
-        if (!slot)
-            break;
-        events[n] = *slot;
-        ring_read_done(&h->core.events);
-    }
-    return (int)n;
+    call c = { .run = do_offload_set, .flags = offload };
+    return owner_call(h, &c);
 }
 
 /* ---- counters ---- */
@@ -513,6 +334,14 @@ int oxi_stats_read(oxi_dp *h, oxi_stats *out)
     if (!h || !out)
         return OXI_E_ARG;
     words_copy(out, &h->core.stats, sizeof *out);
+    return OXI_OK;
+}
+
+int oxi_stage_times_read(oxi_dp *h, oxi_stage_time *out)
+{
+    if (!h || !out)
+        return OXI_E_ARG;
+    words_copy(out, h->core.times, sizeof h->core.times);
     return OXI_OK;
 }
 

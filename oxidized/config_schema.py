@@ -194,6 +194,26 @@ class PeerConfig:
     enable: bool = key("true", "false: as if the peer were not there.", kinds.BOOLEAN)
 
 
+def _offload(what: str) -> Any:
+    return key(
+        '"auto"',
+        f'{what} "auto": if the kernel can and a test at start succeeds; "on": do not start without.',
+        kinds.choice("auto", "on", "off"),
+        reloadable=False,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OffloadConfig:
+    """What the kernel hands over in one piece instead of packet by packet. The defaults need no change; to
+    find a fault in a driver, switch them off one by one."""
+
+    tso: Literal["auto", "on", "off"] = _offload("TCP super-packets at the TUN device, both ways.")
+    uso: Literal["auto", "on", "off"] = _offload("UDP super-packets at the TUN device, both ways; needs tso.")
+    gso: Literal["auto", "on", "off"] = _offload("Trains of equal datagrams to the UDP sockets.")
+    gro: Literal["auto", "on", "off"] = _offload("Trains of equal datagrams from the UDP sockets.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlConfig:
     """How this daemon is looked at and steered."""
@@ -233,6 +253,7 @@ class Config:
     identity: IdentityConfig
     listen: ListenConfig | None
     crypto: CryptoConfig
+    offload: OffloadConfig
     peers: tuple[PeerConfig, ...]
     control: ControlConfig
     log: LogConfig
@@ -249,6 +270,7 @@ TABLES: dict[str, type[Any]] = {
     "identity": IdentityConfig,
     "listen": ListenConfig,
     "crypto": CryptoConfig,
+    "offload": OffloadConfig,
     "control": ControlConfig,
     "log": LogConfig,
 }

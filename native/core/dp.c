@@ -18,21 +18,32 @@ static bool ring_init(dp *d, ring *r, uint32_t count, uint32_t slot_bytes)
     return r->slots != NULL;
 }
 
-static bool fifo_init(dp *d, fifo *f, uint32_t cap)
+static bool fifo_init(dp *d, fifo *f, uint32_t room)
 {
+    uint32_t cap = 1;
+    while (cap < room)
+        cap *= 2;
     *f = (fifo){ .slots = take(d, cap, sizeof(pkt *)), .cap = cap };
     return f->slots != NULL;
 }
 
+/* A buffer holds the largest inner packet sealed, or the largest QUIC datagram. */
 static bool pool_init(dp *d, pool *pl, uint32_t count)
 {
-    pl->all = take(d, count, sizeof(pkt));
+    uint32_t inner_max = d->conf.mtu_bytes + OXI_OVERHEAD_BYTES;
+    pl->data_max = inner_max > OXI_CONTROL_MAX ? inner_max : OXI_CONTROL_MAX;
+    uint32_t buf_bytes = PKT_HEADROOM + pl->data_max + TAG_BYTES;
+    size_t stride = (sizeof(pkt) + buf_bytes + 63) & ~(size_t)63;
+    pl->all = take(d, count, stride);
     pl->free = take(d, count, sizeof(pkt *));
     if (!pl->all || !pl->free)
         return false;
     pl->count = count;
-    for (uint32_t i = 0; i < count; i++)
-        pool_give(pl, &pl->all[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        pkt *p = (pkt *)(void *)(pl->all + stride * i);
+        p->buf_bytes = buf_bytes;
+        pool_give(pl, p);
+    }
     return true;
 }
 
@@ -114,6 +125,22 @@ void event_put(dp *d, const oxi_event *ev)
     *slot = *ev;
     ring_written(&d->events);
     d->wants_notify = true;
+}
+
+void stages_run(dp *d, const stage *stages, uint32_t count, oxi_stage_time *times, batch *b)
+{
+    for (uint32_t i = 0; i < count && b->count > 0; i++) {
+        uint32_t packets = b->count;
+        uint64_t began_ns = time_begin(d);
+        stages[i].run(d, b);
+        time_end(d, &times[i], began_ns, packets);
+    }
+}
+
+void dp_offload_off(dp *d, uint32_t offload)
+{
+    d->offload &= ~offload;
+    COUNT_SET(d->stats.offload, d->offload);
 }
 
 uint64_t dp_tick(dp *d, uint64_t now_ns)

@@ -3,9 +3,11 @@
 #define OXI_DP_H
 #include "allowed_ips.h"
 #include "drop.h"
+#include "merge.h"
 #include "peer.h"
 #include "pkt.h"
 #include "ring.h"
+#include "split.h"
 
 typedef struct dp {
     oxi_conf conf;
@@ -15,7 +17,9 @@ typedef struct dp {
     route_table routes[2];
     uint32_t routes_live; /* which of the two is in use */
     fifo outbox;          /* sealed datagrams for UDP */
-    fifo inbox;           /* inner packets for the TUN */
+    fifo inbox;           /* inner packets for the TUN: the first of each chain */
+    merge_table merge;    /* chains that may still grow */
+    uint32_t offload;     /* OXI_OFFLOAD_*: what the kernel takes and gives in one piece */
     ring control;         /* QUIC datagrams for Python: datagram_slot */
     ring carrier;         /* data packets for the QUIC connection: datagram_slot */
     ring events;          /* oxi_event */
@@ -23,6 +27,9 @@ typedef struct dp {
     uint64_t memory_bytes;
     bool wants_notify;    /* something new lies in a ring for Python */
     oxi_stats stats;
+    /* Set by the shell for a turn whose stages are timed; the clock is the shell's as well. */
+    uint64_t (*timing_clock)(void);
+    oxi_stage_time times[OXI_TIMES][OXI_STAGES_MAX];
 } dp;
 
 /* A stage works on a batch: it keeps or drops packets, never calls another stage, never reads a clock. */
@@ -41,8 +48,21 @@ extern const uint32_t PATH_IN_COUNT;
 bool dp_init(dp *d, const oxi_conf *conf); /* allocates everything; false: no memory */
 void dp_release(dp *d);
 
+/* Run count stages over b, as far as it holds packets; their time goes to times[] in a turn that is timed. */
+void stages_run(dp *d, const stage *stages, uint32_t count, oxi_stage_time *times, batch *b);
+static inline uint64_t time_begin(const dp *d) { return d->timing_clock ? d->timing_clock() : 0; }
+static inline void time_end(dp *d, oxi_stage_time *t, uint64_t began_ns, uint32_t packets)
+{
+    if (!d->timing_clock)
+        return;
+    COUNT_ADD(t->packets, packets);
+    COUNT_ADD(t->ns, d->timing_clock() - began_ns);
+}
+
 /* One batch through all stages; takes the packets over. */
 void path_out_run(dp *d, batch *b); /* inner packets from the TUN */
+/* Cut as many packets of s as b has room for and add them; those without a buffer are counted as dropped. */
+void path_out_take(dp *d, split *s, batch *b);
 void path_in_run(dp *d, batch *b);  /* datagrams from UDP or the carrier */
 uint64_t dp_tick(dp *d, uint64_t now_ns);
 
@@ -57,6 +77,17 @@ void drop_untaken(dp *d, uint32_t dir, drop_reason why, uint32_t len);
 /* What the shell reports back for packets it took from outbox and inbox. */
 void dp_sent(dp *d, pkt *p);
 void dp_delivered(dp *d, pkt *p);
+
+/* The kernel does not do this after all: from now on without. */
+void dp_offload_off(dp *d, uint32_t offload);
+
+/* merge.c. Close all chains: what has been opened goes to the inbox now. */
+void merge_flush(dp *d);
+/* The header of the super-packet that the chain stands for, written to out (SUPER_HEADER_MAX bytes); returns
+ * its length. 0: the chain is one packet, to be written as it is. The payloads follow: those of the chain. */
+uint32_t merge_header(const pkt *head, uint8_t *out, oxi_super *how);
+/* The first packet of the first chain in the inbox, by itself; NULL: none. */
+pkt *chain_take_first(dp *d);
 
 void event_put(dp *d, const oxi_event *ev);
 static inline uint32_t peer_number(const dp *d, const peer *pr) { return (uint32_t)(pr - d->peers); }

@@ -19,6 +19,7 @@
     X(BAD_FRAME, "bad-frame", "unknown or truncated frame in an authentic packet")                 \
     X(BAD_ACK, "bad-ack", "acknowledgement of what was never sent, or contradicting itself")       \
     X(BAD_IP, "bad-ip", "not a whole IPv4 or IPv6 packet")                                         \
+    X(BAD_SUPER, "bad-super", "the TUN's offload header contradicts the packet behind it")         \
     X(CE_NOT_ECT, "ce-not-ect", "marked congested outside, the inner packet bears no mark (RFC 6040)") \
     X(WRONG_SOURCE, "wrong-source", "inner source address not in the peer's allowed_ips")          \
     X(NO_ROUTE, "no-route", "inner destination in nobody's allowed_ips")                           \

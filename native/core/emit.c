@@ -32,14 +32,6 @@ void emit_batch(dp *d, batch *b)
     b->count = 0;
 }
 
-void deliver_batch(dp *d, batch *b)
-{
-    for (uint32_t i = 0; i < b->count; i++)
-        fifo_put(&d->inbox, b->pkts[i]);
-    COUNT_ADD(d->stats.deliver_held_packets, b->count);
-    b->count = 0;
-}
-
 void dp_sent(dp *d, pkt *p)
 {
     oxi_path_stats *st = &d->peers[p->peer].paths[p->path].stats;

@@ -47,11 +47,11 @@ static uint32_t ping_write(uint8_t *out, uint8_t type, uint8_t flags, uint64_t t
 bool ping_send(dp *d, uint64_t now_ns, peer *pr, uint32_t path_id, const oxi_addr *to, uint64_t token,
                uint8_t flags, uint32_t pad_bytes)
 {
-    uint8_t frames[PING_BYTES + OXI_MTU_MAX] = { 0 };
+    uint8_t frames[OXI_DATAGRAM_MAX] = { 0 };
     if (!pr->current)
         return false;
     uint32_t len = ping_write(frames, FRAME_PING, flags, token, now_ns);
-    len += (uint32_t)min_u64(pad_bytes, OXI_MTU_MAX - PING_BYTES);
+    len += (uint32_t)min_u64(pad_bytes, d->pool.data_max - PING_BYTES);
     if (!own_send(d, now_ns, pr->current, path_id, to, frames, len))
         return false;
     if (!(flags & OXI_PING_PROBE))

@@ -31,6 +31,14 @@ enum {
     ACK_RIDE_MAX = 96,
     ACK_ALONE_MAX = 640,
     PKT_HEADROOM = 128,
+    /* A super-packet for the TUN: the kernel refuses more UDP segments (UDP_MAX_SEGMENTS, 64 before Linux
+     * 6.6), and more bytes do not fit the length fields of IP. */
+    MERGE_SEGMENTS_MAX = 64,
+    MERGE_BYTES_MAX = 65535,
+    MERGE_SLOTS = 64,
+    /* Free packets the shell keeps back when it takes from the kernel: a batch each for what it is about to
+     * take, for answers of our own, and for what Python pushes. */
+    POOL_RESERVE = 3 * OXI_BATCH_MAX,
     CONTROL_RING = 256,
     EVENT_RING = 1024,
     CARRIER_RING = 256,
@@ -49,5 +57,6 @@ static_assert(HEADER_BYTES + ACK_RIDE_MAX <= PKT_HEADROOM, "a riding ACK and the
 static_assert((REPLAY_WORDS & (REPLAY_WORDS - 1)) == 0, "ring index is a mask");
 static_assert((SENT_RING & (SENT_RING - 1)) == 0, "ring index is a mask");
 static_assert(OXI_MTU_MAX + OXI_OVERHEAD_BYTES <= OXI_DATAGRAM_MAX, "a full inner packet fits");
+static_assert(MERGE_SLOTS <= UINT8_MAX, "a slot's number is a byte");
 static_assert(ACK_SCAN_PNS < REPLAY_WINDOW, "an ACK is made from the replay window");
 #endif

@@ -11,8 +11,9 @@ const stage PATH_IN[] = {
     { "heard", heard_batch, "the peer lives, and this is where it is now" },
     { "ip", ip_in_batch, "is it a whole packet?" },
     { "source", source_batch, "may this peer send from that address?" },
-    { "deliver", deliver_batch, "to the TUN's inbox" },
+    { "merge", merge_batch, "join what may be joined, and to the TUN's inbox" },
 };
+static_assert(sizeof PATH_IN / sizeof PATH_IN[0] <= OXI_STAGES_MAX, "each has room for its time");
 const uint32_t PATH_IN_COUNT = sizeof PATH_IN / sizeof PATH_IN[0];
 
 void path_in_run(dp *d, batch *b)
@@ -20,6 +21,5 @@ void path_in_run(dp *d, batch *b)
     COUNT_ADD(d->stats.outer_in_datagrams, b->count);
     for (uint32_t i = 0; i < b->count; i++)
         COUNT_ADD(d->stats.outer_in_bytes, b->pkts[i]->len);
-    for (uint32_t i = 0; i < PATH_IN_COUNT && b->count > 0; i++)
-        PATH_IN[i].run(d, b);
+    stages_run(d, PATH_IN, PATH_IN_COUNT, d->times[OXI_TIMES_IN], b);
 }

@@ -11,7 +11,25 @@ const stage PATH_OUT[] = {
     { "seal", seal_batch, "number it and encrypt; nobody touches bytes after this" },
     { "emit", emit_batch, "to the socket's outbox or the QUIC carrier" },
 };
+static_assert(sizeof PATH_OUT / sizeof PATH_OUT[0] <= OXI_STAGES_MAX, "each has room for its time");
 const uint32_t PATH_OUT_COUNT = sizeof PATH_OUT / sizeof PATH_OUT[0];
+
+/* Whatever is longer than a buffer is longer than the interface's MTU too: somebody has set another one. */
+void path_out_take(dp *d, split *s, batch *b)
+{
+    uint32_t len;
+    while (b->count < OXI_BATCH_MAX && (len = split_peek(s)) > 0) {
+        pkt *p = len <= d->pool.data_max ? pool_take(&d->pool) : NULL;
+        if (!p) {
+            drop_untaken(d, OXI_DIR_OUT, len > d->pool.data_max ? DROP_TOO_BIG : DROP_POOL_EMPTY, len);
+            split_skip(s);
+            continue;
+        }
+        split_next(s, pkt_data(p));
+        p->len = (uint16_t)len;
+        batch_add(b, p);
+    }
+}
 
 void path_out_run(dp *d, batch *b)
 {
@@ -21,6 +39,5 @@ void path_out_run(dp *d, batch *b)
         COUNT_ADD(d->stats.inner_in_bytes, b->pkts[i]->len);
     }
     COUNT_ADD(d->stats.inner_held_packets, b->count);
-    for (uint32_t i = 0; i < PATH_OUT_COUNT && b->count > 0; i++)
-        PATH_OUT[i].run(d, b);
+    stages_run(d, PATH_OUT, PATH_OUT_COUNT, d->times[OXI_TIMES_OUT], b);
 }

@@ -69,12 +69,22 @@ static void fifo_clear_of(dp *d, fifo *f, uint32_t number, void (*end)(dp *, pkt
     }
 }
 
+/* A chain is of one peer. */
+static void drop_chain(dp *d, pkt *head, drop_reason why)
+{
+    for (pkt *p = head, *next; p; p = next) {
+        next = p->chain.next;
+        drop_undelivered(d, p, why);
+    }
+}
+
 /* Nothing of this peer may be taken for the next one in its slot. */
 void peer_remove(dp *d, peer *pr)
 {
     uint32_t number = peer_number(d, pr);
     fifo_clear_of(d, &d->outbox, number, drop_out);
-    fifo_clear_of(d, &d->inbox, number, drop_undelivered);
+    merge_flush(d);
+    fifo_clear_of(d, &d->inbox, number, drop_chain);
     routes_forget(&d->routes[d->routes_live], (int32_t)number);
     peer_sessions_drop(pr);
     pr->is_live = false;

@@ -1,6 +1,6 @@
 /* pkt.h - a packet with room in front and behind, and the pool it lives in.
  *
- *     buf[0]      off              off+len          PKT_BUF_BYTES
+ *     buf[0]      off              off+len             buf_bytes
  *      |  headroom  |     data       |    tailroom     |
  *
  * A pkt is owned by exactly one of: the pool, a batch, a fifo. A stage that drops gives it back by
@@ -10,9 +10,18 @@
 #include "base.h"
 #include "limits.h"
 
-enum { PKT_BUF_BYTES = PKT_HEADROOM + OXI_DATAGRAM_MAX + TAG_BYTES };
-
 struct session;
+struct pkt;
+
+/* Packets that leave together as one super-packet; kept in the first of them (merge.c). */
+typedef struct pkt_chain {
+    struct pkt *next;
+    struct pkt *last;
+    uint32_t payload_bytes;  /* of all */
+    uint16_t count;          /* packets, this one included */
+    uint16_t segment_bytes;  /* payload of each but the last; 0: nothing may join */
+    uint16_t header_bytes;   /* IP and TCP or UDP */
+} pkt_chain;
 
 typedef struct pkt {
     uint64_t pn;             /* packet number, once known */
@@ -26,10 +35,10 @@ typedef struct pkt {
     uint8_t ecn;             /* ECN bits of the outer header, both directions */
     uint8_t is_newest;       /* inbound: its packet number was the largest yet */
     uint8_t keeps_addr;      /* inbound: a PONG or a probe: the address of the peer stays */
-    uint8_t buf[PKT_BUF_BYTES];
+    pkt_chain chain;         /* inbound, from merge on */
+    uint32_t buf_bytes;      /* set once; all above is cleared when the packet is taken */
+    _Alignas(16) uint8_t buf[];
 } pkt;
-
-static_assert(PKT_BUF_BYTES < UINT16_MAX, "off and len are 16 bits");
 
 static inline uint8_t *pkt_data(pkt *p) { return p->buf + p->off; }
 static inline void pkt_push(pkt *p, uint32_t n) /* n more bytes in front */
@@ -46,16 +55,17 @@ static inline void pkt_pull(pkt *p, uint32_t n) /* n bytes fewer in front */
 }
 static inline void pkt_grow(pkt *p, uint32_t n) /* n more bytes behind */
 {
-    OXI_ASSERT((uint32_t)p->off + p->len + n <= PKT_BUF_BYTES);
+    OXI_ASSERT((uint32_t)p->off + p->len + n <= p->buf_bytes);
     p->len = (uint16_t)(p->len + n);
 }
 
 /* A fixed set of packets, last in first out so that the warm ones are used again. */
 typedef struct pool {
-    pkt *all;
+    uint8_t *all;
     pkt **free;
     uint32_t free_count;
     uint32_t count;
+    uint32_t data_max; /* bytes that fit behind the headroom, with room for a tag behind them */
 } pool;
 
 static inline pkt *pool_take(pool *pl) /* NULL: none left; the caller counts it */
@@ -63,7 +73,7 @@ static inline pkt *pool_take(pool *pl) /* NULL: none left; the caller counts it 
     if (OXI_UNLIKELY(pl->free_count == 0))
         return NULL;
     pkt *p = pl->free[--pl->free_count];
-    memset(p, 0, offsetof(pkt, buf));
+    memset(p, 0, offsetof(pkt, buf_bytes));
     p->off = PKT_HEADROOM;
     return p;
 }
@@ -76,7 +86,7 @@ static inline void pool_give(pool *pl, pkt *p)
 /* Packets on their way out of the core, first in first out; holds the whole pool, so never full. */
 typedef struct fifo {
     pkt **slots;
-    uint32_t cap;
+    uint32_t cap;   /* power of two */
     uint32_t head;
     uint32_t count;
 } fifo;
@@ -84,19 +94,26 @@ typedef struct fifo {
 static inline void fifo_put(fifo *f, pkt *p)
 {
     OXI_ASSERT(f->count < f->cap);
-    f->slots[(f->head + f->count++) % f->cap] = p;
+    f->slots[(f->head + f->count++) & (f->cap - 1)] = p;
+}
+static inline void fifo_put_front(fifo *f, pkt *p)
+{
+    OXI_ASSERT(f->count < f->cap);
+    f->head = (f->head - 1) & (f->cap - 1);
+    f->slots[f->head] = p;
+    f->count++;
 }
 static inline pkt *fifo_peek(const fifo *f, uint32_t i)
 {
     OXI_ASSERT(i < f->count);
-    return f->slots[(f->head + i) % f->cap];
+    return f->slots[(f->head + i) & (f->cap - 1)];
 }
 static inline pkt *fifo_take(fifo *f)
 {
     if (f->count == 0)
         return NULL;
     pkt *p = f->slots[f->head];
-    f->head = (f->head + 1) % f->cap;
+    f->head = (f->head + 1) & (f->cap - 1);
     f->count--;
     return p;
 }

@@ -32,7 +32,9 @@ void open_batch(dp *d, batch *b);
 
 /* emit.c */
 void emit_batch(dp *d, batch *b);
-void deliver_batch(dp *d, batch *b);
+
+/* merge.c */
+void merge_batch(dp *d, batch *b);
 
 /* frames.c */
 void frames_batch(dp *d, batch *b);

@@ -25,6 +25,7 @@ enum {
     OXI_PEERS_LIMIT = 4096,
     OXI_KEY_BYTES = 32,
     OXI_EPOCHS = 4,
+    OXI_SUPER_MAX = 65575,       /* largest super-packet: IPv6 header and 65,535 bytes */
     OXI_DROPS_MAX = 48           /* room for drop reasons; oxi_drop_name() tells which exist */
 };
 
@@ -42,7 +43,18 @@ typedef enum {
 enum { OXI_SUITE_AES256GCM = 1, OXI_SUITE_CHACHA20POLY1305 = 2 };
 enum { OXI_AF_NONE = 0, OXI_AF_CARRIER = 1, OXI_AF_INET = 4, OXI_AF_INET6 = 6 };
 enum { OXI_DIR_OUT = 0, OXI_DIR_IN_DATAGRAM = 1, OXI_DIR_IN_PACKET = 2, OXI_DIRS = 3 };
+/* Whose time is taken: the stages of both paths, and the steps of the shell around them. */
+enum { OXI_TIMES_OUT = 0, OXI_TIMES_IN = 1, OXI_TIMES_SHELL = 2, OXI_TIMES = 3, OXI_STAGES_MAX = 16 };
 enum { OXI_PING_PROBE = 1 };
+/* What the kernel takes and gives in one piece instead of packet by packet. */
+enum {
+    OXI_OFFLOAD_TSO = 1,          /* TUN: TCP super-packets, checksums left to us */
+    OXI_OFFLOAD_USO = 2,          /* TUN: UDP super-packets */
+    OXI_OFFLOAD_GSO = 4,          /* UDP sockets: trains of equal datagrams out (UDP_SEGMENT) */
+    OXI_OFFLOAD_GRO = 8,          /* UDP sockets: trains in (UDP_GRO) */
+    OXI_OFFLOAD_ALL = 15
+};
+enum { OXI_SUPER_NONE = 0, OXI_SUPER_TCP4 = 1, OXI_SUPER_TCP6 = 2, OXI_SUPER_UDP = 3 };
 
 typedef struct oxi_dp oxi_dp; /* opaque; owned by whoever called oxi_dp_new() */
 
@@ -55,6 +67,16 @@ typedef struct oxi_conf {
     uint64_t key_packets_max;     /* nothing is sealed beyond; at most 2^28 */
     uint64_t key_age_ns_max;      /* nothing is sealed with an older key */
 } oxi_conf;
+
+/* The offload header of a packet at the TUN (struct virtio_net_hdr), checked by nobody yet. */
+typedef struct oxi_super {
+    uint8_t  kind;                /* OXI_SUPER_*; NONE: one packet */
+    uint8_t  needs_csum;          /* the checksum field holds the sum of the pseudo header only */
+    uint16_t segment_bytes;       /* payload of each segment but the last */
+    uint16_t csum_start;          /* what is summed begins here */
+    uint16_t csum_offset;         /* the field, from there */
+    uint16_t header_bytes;        /* of IP and TCP or UDP */
+} oxi_super;
 
 /* Where a datagram comes from or goes to. */
 typedef struct oxi_addr {
@@ -160,11 +182,25 @@ typedef struct oxi_stats {
     uint64_t pool_free_pkts;      /* gauge */
     uint64_t memory_bytes;        /* all memory of the data plane, allocated at start */
     uint64_t kernel_receive_drops; /* SO_RXQ_OVFL */
+    uint64_t offload;             /* OXI_OFFLOAD_* in use now (gauge) */
+    uint64_t tun_reads;           /* packets and super-packets read from the TUN */
+    uint64_t tun_writes;          /* packets and super-packets written to it */
+    uint64_t tun_refused_supers;  /* super-packets it refused; their packets were then written one by one */
+    uint64_t udp_sends;           /* datagrams and trains handed to the sockets */
+    uint64_t udp_refused_trains;  /* trains the kernel refused; sent again one by one */
+    uint64_t udp_reads;           /* datagrams and trains taken from the sockets */
     uint64_t drops[3][48];        /* [OXI_DIR_*][reason] */
 } oxi_stats;
 
+/* Time of one stage, taken in one turn of 64. */
+typedef struct oxi_stage_time {
+    uint64_t packets;             /* that went in */
+    uint64_t ns;
+} oxi_stage_time;
+
 typedef struct oxi_io_conf {
     int      tun_fd;              /* IFF_TUN | IFF_NO_PI, non-blocking; stays the caller's */
+    uint32_t tun_has_header;      /* IFF_VNET_HDR: a virtio_net_hdr of 10 bytes before each packet */
     int      notify_fd;           /* eventfd written when control, events or carrier packets wait */
     uint32_t sock_count;          /* 1..OXI_SOCKETS_MAX */
     int      sock_fds[8];         /* UDP, bound, non-blocking; stay the caller's */
@@ -173,8 +209,8 @@ typedef struct oxi_io_conf {
 uint32_t oxi_abi(void);
 const char *oxi_drop_name(uint32_t reason);   /* "replayed", ...; NULL past the last */
 const char *oxi_drop_help(uint32_t reason);
-/* stages in order (OXI_DIR_OUT, OXI_DIR_IN_PACKET); NULL past the last */
-const char *oxi_stage_name(uint32_t dir, uint32_t i);
+/* stages in order (OXI_TIMES_*); NULL past the last */
+const char *oxi_stage_name(uint32_t which, uint32_t i);
 uint32_t oxi_suite_best(void);                /* by what this CPU does fast */
 uint64_t oxi_clock_ns(void);                  /* CLOCK_MONOTONIC, the clock of the io thread */
 
@@ -221,6 +257,8 @@ int oxi_carrier_push(oxi_dp *dp, uint64_t now_ns, uint32_t peer, const uint8_t *
 
 /* [any] counters: single-writer words read without a lock */
 int oxi_stats_read(oxi_dp *dp, oxi_stats *out);
+/* [OXI_TIMES][OXI_STAGES_MAX] entries */
+int oxi_stage_times_read(oxi_dp *dp, oxi_stage_time *out);
 int oxi_peer_stats_read(oxi_dp *dp, uint32_t peer, oxi_peer_stats *out);
 
 /* Without the io thread: the simulator and tests are the shell.  E_BUSY while the thread runs.
@@ -230,12 +268,20 @@ int oxi_inner_push(oxi_dp *dp, uint64_t now_ns, const uint8_t *buf, uint32_t str
         const uint32_t *len, uint32_t count);
 int oxi_inner_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, uint32_t *peer,
         uint32_t max);
+/* One super-packet (or packet) as the TUN gives it; packets that come of it go through as above. */
+int oxi_super_push(oxi_dp *dp, uint64_t now_ns, const uint8_t *data, uint32_t len, const oxi_super *how);
+/* The next one for the TUN, at most OXI_SUPER_MAX bytes, with its number of packets; len_out 0: none. */
+int oxi_super_pop(oxi_dp *dp, uint8_t *buf, uint32_t cap, uint32_t *len_out, uint32_t *packets_out,
+        oxi_super *how_out);
 int oxi_outer_push(oxi_dp *dp, uint64_t now_ns, const uint8_t *buf, uint32_t stride,
         const uint32_t *len, const oxi_addr *from, uint32_t count);
 int oxi_outer_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *to,
         uint32_t max);
 /* due timers; returns when to call again (UINT64_MAX: never) */
 uint64_t oxi_tick(oxi_dp *dp, uint64_t now_ns);
+
+/* [owner] OXI_OFFLOAD_*; none at first. */
+int oxi_offload_set(oxi_dp *dp, uint32_t offload);
 
 /* The io thread. */
 int oxi_io_start(oxi_dp *dp, const oxi_io_conf *conf, int *errno_out);

@@ -8,8 +8,21 @@
 
 #include "../core/dp.h"
 
-/* Ancillary data of one datagram: packet info, ECN byte, receive-queue overflow count. */
-enum { CMSG_ROOM = 128 };
+enum {
+    /* Ancillary data of one message: packet info 40, ECN byte 24, overflow count 24, train size 24. */
+    CMSG_ROOM = 128,
+    /* One read of a socket: so many messages, each a datagram or a train of at most 64 KB. */
+    RX_MESSAGES = 32,
+    RX_SLAB_BYTES = 65536,
+    /* One write to a socket: so many messages made of so many packets. */
+    TX_MESSAGES = 64,
+    TX_PKTS = 512,
+    /* A train: what every kernel with UDP_SEGMENT takes, within one UDP datagram over IPv4. */
+    TRAIN_PKTS_MAX = 64,
+    TRAIN_BYTES_MAX = 65507,
+    /* struct virtio_net_hdr, without the count of buffers that only virtio itself has */
+    TUN_HEADER_BYTES = 10
+};
 
 typedef union io_addr {
     struct sockaddr any;
@@ -17,13 +30,23 @@ typedef union io_addr {
     struct sockaddr_in6 v6;
 } io_addr;
 
-/* Everything sendmmsg and recvmmsg need, made once. */
-typedef struct io_vectors {
-    struct mmsghdr msgs[OXI_BATCH_MAX];
-    struct iovec iov[OXI_BATCH_MAX];
-    io_addr names[OXI_BATCH_MAX];
-    _Alignas(struct cmsghdr) uint8_t cmsgs[OXI_BATCH_MAX][CMSG_ROOM];
-} io_vectors;
+/* Everything recvmmsg needs, made once. */
+typedef struct io_rx {
+    struct mmsghdr msgs[RX_MESSAGES];
+    struct iovec iov[RX_MESSAGES];
+    io_addr names[RX_MESSAGES];
+    _Alignas(struct cmsghdr) uint8_t cmsgs[RX_MESSAGES][CMSG_ROOM];
+    uint8_t slabs[RX_MESSAGES][RX_SLAB_BYTES];
+} io_rx;
+
+/* Everything sendmmsg needs: message i is the train of counts[i] packets at the head of the outbox. */
+typedef struct io_tx {
+    struct mmsghdr msgs[TX_MESSAGES];
+    struct iovec iov[TX_PKTS];
+    io_addr names[TX_MESSAGES];
+    _Alignas(struct cmsghdr) uint8_t cmsgs[TX_MESSAGES][CMSG_ROOM];
+    uint32_t counts[TX_MESSAGES];
+} io_tx;
 
 typedef struct io_call {
     void (*run)(void *arg);
@@ -41,10 +64,13 @@ typedef struct io {
     bool stop;
     uint64_t tun_retry_ns;   /* the device refused to be read: not before this */
     uint32_t blocked_socks;  /* bit per socket: send would block */
+    uint32_t tx_singles;     /* packets at the head of the outbox that must go one by one */
+    uint32_t refused_supers; /* in a row */
+    uint32_t turns;
     uint64_t sock_overflows[OXI_SOCKETS_MAX];
-    io_vectors rx;
-    io_vectors tx;
-    pkt *rx_pkts[OXI_BATCH_MAX]; /* buffers waiting for recvmmsg */
+    io_rx rx;
+    io_tx tx;
+    uint8_t tun_buf[OXI_SUPER_MAX + TUN_HEADER_BYTES];
 } io;
 
 int io_start(dp *d, const oxi_io_conf *conf, io **out, int *errno_out);
@@ -52,14 +78,18 @@ void io_stop(io *o);
 /* Run f(arg) on the thread that owns the plane and wait for it. The thread never waits for us. */
 void io_run(io *o, void (*f)(void *), void *arg);
 
+/* What the shell does, where its time is taken: the index into times[OXI_TIMES_SHELL]. */
+enum { STEP_TUN_READ, STEP_SPLIT, STEP_UDP_SEND, STEP_UDP_READ, STEP_TUN_WRITE, STEP_COUNT };
+const char *io_step_name(uint32_t i); /* NULL past the last */
+
 uint64_t io_clock_ns(void);
 bool io_cpu_has_aes(void);
 
-/* tun.c: one batch. Returns whether there may be more. */
-bool tun_read(io *o, uint64_t now_ns);
+/* tun.c: a bounded number of packets. */
+void tun_read(io *o, uint64_t now_ns);
 void tun_write(io *o);
 
 /* udp.c */
-bool udp_read(io *o, uint32_t sock, uint64_t now_ns);
+void udp_read(io *o, uint32_t sock, uint64_t now_ns);
 void udp_flush(io *o);
 #endif

@@ -14,6 +14,9 @@
 /* The loop turns at least this often, so that the watchdog sees it live. */
 #define HEARTBEAT_NS NS_PER_S
 
+/* One turn of so many is timed, stage by stage: the clock costs as much as a small stage. */
+enum { TIMED_TURNS = 64 };
+
 enum { FD_WAKE = 0, FD_TUN = 1, FD_SOCKS = 2, FDS_MAX = FD_SOCKS + OXI_SOCKETS_MAX };
 
 static void eventfd_signal(int fd)
@@ -72,9 +75,20 @@ static void wait_for_work(io *o, struct pollfd *fds, uint32_t count, uint64_t no
             fds[i].revents = 0;
 }
 
+const char *io_step_name(uint32_t i)
+{
+    static const char *const names[STEP_COUNT] = { [STEP_TUN_READ] = "tun-read",
+                                                   [STEP_SPLIT] = "split",
+                                                   [STEP_UDP_SEND] = "udp-send",
+                                                   [STEP_UDP_READ] = "udp-read",
+                                                   [STEP_TUN_WRITE] = "tun-write" };
+    return i < STEP_COUNT ? names[i] : NULL;
+}
+
 static void turn(io *o)
 {
     struct pollfd fds[FDS_MAX];
+    o->core->timing_clock = o->turns++ % TIMED_TURNS == 0 ? io_clock_ns : NULL;
     uint64_t now_ns = io_clock_ns();
     uint32_t count = fds_fill(o, fds, now_ns);
     wait_for_work(o, fds, count, now_ns);
@@ -86,10 +100,8 @@ static void turn(io *o)
     udp_flush(o); /* what a call or an earlier turn left */
     tun_write(o);
     for (uint32_t i = 0; i < o->conf.sock_count; i++)
-        if (fds[FD_SOCKS + i].revents & (POLLIN | POLLERR)) {
+        if (fds[FD_SOCKS + i].revents & (POLLIN | POLLERR))
             udp_read(o, i, now_ns);
-            tun_write(o);
-        }
     if (fds[FD_TUN].revents)
         tun_read(o, now_ns);
     dp_tick(o->core, now_ns);
@@ -155,9 +167,8 @@ void io_stop(io *o)
     pkt *p;
     while ((p = fifo_take(&d->outbox)))
         drop_out(d, p, DROP_STOPPED);
-    for (uint32_t i = 0; i < OXI_BATCH_MAX; i++)
-        if (o->rx_pkts[i])
-            pool_give(&d->pool, o->rx_pkts[i]);
+    tun_write(o);
+    d->timing_clock = NULL;
     COUNT_ADD(d->stats.memory_bytes, -(uint64_t)sizeof *o);
     close(o->wake_fd);
     sem_destroy(&o->done);

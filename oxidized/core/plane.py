@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
@@ -30,6 +30,30 @@ class EventType(IntEnum):
     ROAMED = 3
     PONG = 4
     REKEY_WANTED = 5
+
+
+class Offload(IntFlag):
+    """What the kernel takes and gives in one piece; the values are those of OXI_OFFLOAD_* in oxi.h."""
+
+    TSO = 1
+    USO = 2
+    GSO = 4
+    GRO = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Super:
+    """The offload header of a packet at the TUN (`oxi_super` in oxi.h).
+
+    `kind`: 0 none, 1 TCP over IPv4, 2 TCP over IPv6, 3 UDP; sizes and offsets in bytes.
+    """
+
+    kind: int = 0
+    needs_csum: bool = False
+    segment_bytes: int = 0
+    csum_start: int = 0
+    csum_offset: int = 0
+    header_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,10 @@ def parser_make() -> argparse.ArgumentParser:
     status.add_argument(
         "--check", action="store_true", help="exit 7 when a peer is down, 6 when all is not well"
     )
-    show = verb("show", _show, "all about peers, paths, the packet path or drops; one FIELD for scripts")
-    show.add_argument("words", nargs="*", metavar="[peer|path|plane|drops] [NAME] [FIELD]")
+    show = verb(
+        "show", _show, "all about peers, paths, the packet path, its drops and stages; one FIELD for scripts"
+    )
+    show.add_argument("words", nargs="*", metavar="[peer|path|plane|drops|stages] [NAME] [FIELD]")
     _verbs_that_wait(verb)
     reload = verb("reload", _reload, "read the configuration again and apply what needs no restart")
     reload.add_argument("--dry-run", action="store_true", help="only say what it would do")

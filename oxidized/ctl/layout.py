@@ -164,8 +164,16 @@ def interface_block(status: Document) -> str:
             ("listening port", safe(", ".join(ports)) or None),
             ("mtu", str(interface["mtu_bytes"])),
             ("suite", safe(interface["suite"])),
+            ("offload", safe(offload_text(status["offload"]))),
         ),
     )
+
+
+def offload_text(offload: Mapping[str, Document]) -> str:
+    """Those in use; of the others, why not."""
+    on = [name for name, each in offload.items() if each["active"]]
+    off = [f"{name} off ({each['reason']})" for name, each in offload.items() if not each["active"]]
+    return ", ".join([" ".join(on), *off] if on else off)
 
 
 def peer_block(peer: Document, now: float, color: bool = False) -> str:
@@ -215,6 +223,17 @@ def plane_text(plane: Document) -> str:
     numbers = {name: value for name, value in plane.items() if name != "drops"}
     width = max(map(len, numbers), default=0)
     return "".join(f"{name.ljust(width)}  {value}\n" for name, value in numbers.items())
+
+
+def stages_text(stages: Sequence[Document]) -> str:
+    """Where the time of the packet path goes: its stages in order, from those turns that were timed."""
+    total_ns = sum(stage["ns"] for stage in stages) or 1
+    rows = [("PATH", "STAGE", "PACKETS", "NS/PACKET", "SHARE")]
+    for stage in stages:
+        each = f"{stage['ns'] / stage['packets']:.0f}" if stage["packets"] else "-"
+        share = ratio_text(stage["ns"] / total_ns)
+        rows.append((safe(stage["path"]), safe(stage["stage"]), str(stage["packets"]), each, share))
+    return "\n".join(table(rows, False)) + "\n"
 
 
 def drops_text(drops: Mapping[str, Mapping[str, int]]) -> str:

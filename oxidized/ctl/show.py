@@ -8,7 +8,7 @@ from typing import Any
 from oxidized.ctl import layout
 from oxidized.ctl.client import Failure
 
-WHAT = ("peer", "path", "plane", "drops")
+WHAT = ("peer", "path", "plane", "drops", "stages")
 SCHEMA = "oxidized.show/1"
 
 Document = dict[str, Any]
@@ -42,6 +42,12 @@ class Selection:
                 return found
             case "plane":
                 return [self._named(self._status["plane"], "counter", hidden=("drops",))]
+            case "stages":
+                found = [s for s in self._status["stages"] if self._name in (None, s["stage"])]
+                if not found:
+                    known = ", ".join(s["stage"] for s in self._status["stages"])
+                    raise Failure("absent", f"no stage {layout.safe(self._name)}; known: {known}")
+                return found
             case "drops":
                 return [{d: self._named(r, "drop reason") for d, r in self._status["plane"]["drops"].items()}]
             case _:
@@ -76,7 +82,8 @@ class Selection:
             return {"schema": SCHEMA, "time": self._status["time"], "field": self._field, "values": values}
         if self._what in ("plane", "drops"):
             return {"schema": SCHEMA, "time": self._status["time"], self._what: self._items[0]}
-        return {"schema": SCHEMA, "time": self._status["time"], f"{self._what}s": self._items}
+        plural = self._what if self._what == "stages" else f"{self._what}s"
+        return {"schema": SCHEMA, "time": self._status["time"], plural: self._items}
 
     def dump(self) -> str:
         if self._field is not None:
@@ -88,6 +95,8 @@ class Selection:
                 return "".join(map(layout.dump_line, self._items[0].items()))
             case "drops":
                 return "".join(map(layout.dump_line, layout.drop_rows(self._items[0])))
+            case "stages":
+                return "".join(layout.dump_line(stage.values()) for stage in self._items)
             case _:
                 return "".join(map(layout.peer_dump, self._items))
 
@@ -99,6 +108,8 @@ class Selection:
             return layout.dump_line(self._items[0].values()) if only else layout.plane_text(self._items[0])
         if self._what == "drops":
             return layout.drops_text(self._items[0])
+        if self._what == "stages":
+            return layout.stages_text(self._items)
         if self._what == "path":
             return "".join(
                 f"{layout.safe(i['peer'])}/{layout.safe(i['name'])}: {layout.path_line(i)}\n"

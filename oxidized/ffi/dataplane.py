@@ -17,11 +17,13 @@ from oxidized.core.plane import (
     Address,
     EventType,
     Network,
+    Offload,
     PathCounters,
     PeerCounters,
     PlaneEvent,
     SessionKeys,
     Suite,
+    Super,
 )
 from oxidized.errors import NativeError
 from oxidized.ffi._oxi import ffi, lib
@@ -59,8 +61,14 @@ def _names(lookup: Any) -> tuple[str, ...]:
 
 DROP_REASONS: Final = _names(lib.oxi_drop_name)
 DROP_HELP: Final = dict(zip(DROP_REASONS, _names(lib.oxi_drop_help), strict=True))
-STAGES_OUT: Final = _names(lambda i: lib.oxi_stage_name(lib.OXI_DIR_OUT, i))
-STAGES_IN: Final = _names(lambda i: lib.oxi_stage_name(lib.OXI_DIR_IN_PACKET, i))
+STAGES: Final = {
+    name: _names(lambda i, which=which: lib.oxi_stage_name(which, i))
+    for name, which in (
+        ("out", lib.OXI_TIMES_OUT),
+        ("in", lib.OXI_TIMES_IN),
+        ("shell", lib.OXI_TIMES_SHELL),
+    )
+}
 
 
 def _address_write(native: Any, address: Address) -> Any:
@@ -116,7 +124,7 @@ class DataPlane:
         *,
         peers_max: int = 8,
         routes_max: int = 1024,
-        pool_pkts: int = 512,
+        pool_pkts: int = 1024,
         mtu_bytes: int = 1420,
         rekey_packets: int = 1 << 26,
         key_packets_max: int = 1 << 28,
@@ -295,6 +303,24 @@ class DataPlane:
         }
         return found
 
+    def stage_times(self) -> list[dict[str, Any]]:
+        """`path` (out, in, shell), `stage`, `packets` and `ns`, in the order of the packet path.
+
+        Of those turns of the loop that were timed, one in 64.
+        """
+        times = ffi.new("oxi_stage_time[]", int(lib.OXI_TIMES * lib.OXI_STAGES_MAX))
+        _check(lib.oxi_stage_times_read(self._dp, times), "stage_times_read")
+        return [
+            {
+                "path": path,
+                "stage": stage,
+                "packets": int(times[which * lib.OXI_STAGES_MAX + i].packets),
+                "ns": int(times[which * lib.OXI_STAGES_MAX + i].ns),
+            }
+            for which, (path, stages) in enumerate(STAGES.items())
+            for i, stage in enumerate(stages)
+        ]
+
     def peer_counters(self, peer: int) -> PeerCounters:
         native = self._peer_stats
         _check(lib.oxi_peer_stats_read(self._dp, peer, native), "peer_stats_read")
@@ -311,12 +337,21 @@ class DataPlane:
             paths=tuple(_path_counters(native.paths[i]) for i in range(lib.OXI_PATHS_MAX)),
         )
 
+    @property
+    def offload(self) -> Offload:
+        """What is in use now: the packet path gives up what the kernel refuses."""
+        return Offload(self.stats()["offload"])
+
     # ---- the io thread ----
 
-    def start(self, tun_fd: int, sock_fds: Sequence[int]) -> None:
+    def offload_set(self, offload: Offload) -> None:
+        _check(lib.oxi_offload_set(self._dp, int(offload)), "offload_set")
+
+    def start(self, tun_fd: int, sock_fds: Sequence[int], *, tun_has_header: bool = False) -> None:
         """Starts the C thread over these descriptors; they stay the caller's to close, after `stop`."""
         conf = ffi.new("oxi_io_conf *")
         conf.tun_fd = tun_fd
+        conf.tun_has_header = tun_has_header
         conf.notify_fd = self.notify_fd
         conf.sock_count = len(sock_fds)
         for i, fd in enumerate(sock_fds):
@@ -363,6 +398,30 @@ class DataPlane:
             assert address is not None
             found.append((data, address))
         return found
+
+    def super_push(self, now_ns: int, data: bytes, how: Super) -> None:
+        """One packet or super-packet as the TUN gives it."""
+        native = ffi.new("oxi_super *", {name: int(getattr(how, name)) for name in Super.__slots__})
+        _check(lib.oxi_super_push(self._dp, now_ns, data, len(data), native), "super_push")
+
+    def super_pop(self) -> tuple[bytes, int, Super] | None:
+        """The next thing to write to the TUN, the number of packets in it, and its header; None: nothing."""
+        buf = ffi.new("uint8_t[]", int(lib.OXI_SUPER_MAX))
+        numbers = ffi.new("uint32_t[2]")
+        native = ffi.new("oxi_super *")
+        result = lib.oxi_super_pop(self._dp, buf, len(buf), numbers, numbers + 1, native)
+        _check(result, "super_pop")
+        if numbers[0] == 0:
+            return None
+        how = Super(
+            kind=native.kind,
+            needs_csum=bool(native.needs_csum),
+            segment_bytes=native.segment_bytes,
+            csum_start=native.csum_start,
+            csum_offset=native.csum_offset,
+            header_bytes=native.header_bytes,
+        )
+        return bytes(ffi.buffer(buf, numbers[0])), int(numbers[1]), how
 
     def tick(self, now_ns: int) -> int | None:
         """Runs due timers; returns when to call again, None for never."""

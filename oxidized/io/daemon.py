@@ -33,7 +33,7 @@ from oxidized.core.events import (
     TransportChanged,
     TunnelEvent,
 )
-from oxidized.core.plane import Address, Suite
+from oxidized.core.plane import Address, Offload, Suite
 from oxidized.core.settings import PeerSettings, TunnelSettings
 from oxidized.core.tunnel import Tunnel
 from oxidized.errors import Absent, ConfigError, Exit, NativeError
@@ -45,6 +45,7 @@ from oxidized.io.failure import StartError
 from oxidized.io.metrics import MetricsServer, render
 from oxidized.io.netlink import Netlink, reverse_path_is_strict
 from oxidized.io.netplan import Plan, plan_make
+from oxidized.io.offload import gro_enable, offloads_choose, wants_header
 from oxidized.io.reload import Bounds, Outcome, PeerSteps, Target, compare, peer_steps
 from oxidized.io.resolver import Resolver, endpoint_split
 from oxidized.io.sockets import UdpSockets
@@ -57,6 +58,11 @@ from oxidized.limits import PEERS_MAX, PREFIXES_MAX
 PEERS_MIN_EDGE = 8
 PEERS_MIN_HUB = 64
 ROUTES_MIN = 1024
+
+# Packet buffers: some rounds of trains at the sockets. Of large packets fewer make a train.
+POOL_PKTS = 1024
+POOL_PKTS_LARGE = 512
+LARGE_MTU_BYTES = 4096
 
 # PROTOCOL.md section 4: nothing is sealed beyond these.
 KEY_PACKETS_MAX = 1 << 28
@@ -124,10 +130,13 @@ class Daemon:
 
     async def _start(self, undo: AsyncExitStack) -> None:
         interface = self._config.interface
-        tun_fd = tun_open(interface.name)
+        tun_fd = tun_open(interface.name, has_header=wants_header(self._config.offload))
         undo.callback(os.close, tun_fd)
+        self._offloads = offloads_choose(self._config.offload, tun_fd)
         self._sockets = UdpSockets(self._listen(), interface.fwmark)
         undo.callback(self._sockets.close)
+        if self._offloads.on & Offload.GRO:
+            gro_enable(self._sockets.sockets)
         self._plane = self._plane_make()
         undo.callback(self._plane.close)
         tunnel = Tunnel(self._settings, self._plane, os.urandom, clock.monotonic_ns())
@@ -144,11 +153,13 @@ class Daemon:
         if socket.AF_INET in self._plan().rule_families and reverse_path_is_strict():
             log.warning("%s", STRICT_REVERSE_PATH)
         undo.callback(self._plane.stop)
-        self._plane.start(tun_fd, self._sockets.fds)
+        self._plane.offload_set(self._offloads.on)
+        self._plane.start(tun_fd, self._sockets.fds, tun_has_header=wants_header(self._config.offload))
         self._driver.start()
         await self._serve(undo)
         self._spawn(self._watch(), "watchdog")
         log.info("%s is up: %s", interface.name, self._ports())
+        log.info("offloads: %s", self._offloads)
         sd_notify.notify("READY=1", f"STATUS={self._summary()}")
 
     async def _serve(self, undo: AsyncExitStack) -> None:
@@ -179,6 +190,7 @@ class Daemon:
         return DataPlane(
             peers_max=self._bounds.peers,
             routes_max=self._bounds.routes,
+            pool_pkts=POOL_PKTS if settings.mtu_bytes < LARGE_MTU_BYTES else POOL_PKTS_LARGE,
             mtu_bytes=settings.mtu_bytes,
             rekey_packets=settings.rekey_packets,
             key_packets_max=KEY_PACKETS_MAX,
@@ -305,6 +317,7 @@ class Daemon:
                 "last_reload_successful": is_good,
                 "last_reload_timestamp_seconds": reload_seconds,
             },
+            offloads=self._offloads,
             health=self._health(),
         )
         return document(snapshot)

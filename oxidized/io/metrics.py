@@ -139,6 +139,34 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "oxidized_lost_events_total", "counter", "Reports of the packet path that the control plane missed."
     ),
+    Metric(
+        "oxidized_offload_active",
+        "gauge",
+        "1 while the kernel takes and gives in one piece: TCP and UDP super-packets at the TUN (tso, uso), "
+        "trains to and from the sockets (gso, gro).",
+        ("offload",),
+    ),
+    Metric("oxidized_tun_reads_total", "counter", "Packets and super-packets read from the TUN."),
+    Metric("oxidized_tun_writes_total", "counter", "Packets and super-packets written to the TUN."),
+    Metric(
+        "oxidized_tun_refused_supers_total",
+        "counter",
+        "Super-packets the TUN refused; their packets were then written one by one.",
+    ),
+    Metric("oxidized_udp_sends_total", "counter", "Datagrams and trains handed to the sockets."),
+    Metric("oxidized_udp_reads_total", "counter", "Datagrams and trains taken from the sockets."),
+    Metric(
+        "oxidized_udp_refused_trains_total",
+        "counter",
+        "Trains the kernel refused; their datagrams were then sent one by one.",
+    ),
+    Metric(
+        "oxidized_stage_packets_total",
+        "counter",
+        "Packets that went through a stage of the packet path while its time was taken: one turn in 64.",
+        ("path", "stage"),
+    ),
+    Metric("oxidized_stage_seconds_total", "counter", "The time it took for them.", ("path", "stage")),
     Metric("oxidized_pool_free_packets", "gauge", "Free packet buffers."),
     Metric("oxidized_datapath_memory_bytes", "gauge", "Memory of the packet path, all taken at start."),
     Metric("oxidized_watchdog_heartbeats_total", "counter", "Turns of the packet path's loop."),
@@ -193,6 +221,12 @@ _PLANE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("oxidized_own_dropped_datagrams_total", (), "own_dropped_datagrams"),
     ("oxidized_kernel_receive_drops_total", (), "kernel_receive_drops"),
     ("oxidized_lost_events_total", (), "lost_events"),
+    ("oxidized_tun_reads_total", (), "tun_reads"),
+    ("oxidized_tun_writes_total", (), "tun_writes"),
+    ("oxidized_tun_refused_supers_total", (), "tun_refused_supers"),
+    ("oxidized_udp_sends_total", (), "udp_sends"),
+    ("oxidized_udp_reads_total", (), "udp_reads"),
+    ("oxidized_udp_refused_trains_total", (), "udp_refused_trains"),
     ("oxidized_pool_free_packets", (), "pool_free_pkts"),
     ("oxidized_datapath_memory_bytes", (), "memory_bytes"),
     ("oxidized_watchdog_heartbeats_total", (), "heartbeats"),
@@ -242,6 +276,11 @@ def render(status: Mapping[str, Any], peers_max: int = METRICS_PEERS_MAX) -> str
     page.add("oxidized_interface_mtu_bytes", interface["mtu_bytes"])
     _add_peers(page, status["peers"], peers_max)
     _add_plane(page, status["plane"])
+    for offload, each in status["offload"].items():
+        page.add("oxidized_offload_active", each["active"], offload)
+    for stage in status["stages"]:
+        page.add("oxidized_stage_packets_total", stage["packets"], stage["path"], stage["stage"])
+        page.add("oxidized_stage_seconds_total", stage["ns"] / 1e9, stage["path"], stage["stage"])
     for reason, count in status["control"].items():
         page.add("oxidized_control_events_total", count, reason)
     page.add("oxidized_config_last_reload_successful", bool(status["config"]["last_reload_successful"]))

@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from oxidized.core.events import PeerStatus
-from oxidized.core.plane import PathCounters, PeerCounters
+from oxidized.core.plane import Offload, PathCounters, PeerCounters
 from oxidized.io import clock
+from oxidized.io.offload import Offloads
 from oxidized.keys import public_text
 
 SCHEMA = "oxidized.status/1"
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+REASON_REFUSED = "given up: the kernel refused it while it ran"
 _STATES_WELL = ("up", "disabled")
 
 
@@ -27,6 +29,7 @@ class CounterSource(Protocol):
 
     def peer_counters(self, peer: int) -> PeerCounters: ...
     def stats(self) -> dict[str, Any]: ...
+    def stage_times(self) -> list[dict[str, Any]]: ...
 
 
 @dataclass(slots=True)
@@ -53,6 +56,7 @@ class Snapshot:
     plane: CounterSource
     control: Mapping[str, int]
     config: dict[str, Any]
+    offloads: Offloads
     health: list[str] = field(default_factory=list)
 
 
@@ -72,11 +76,28 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "interface": snapshot.interface,
         "peers": peers,
         "plane": plane,
+        "stages": snapshot.plane.stage_times(),
+        "offload": _offload(snapshot.offloads, Offload(plane["offload"])),
         "control": dict(snapshot.control),
         "config": snapshot.config,
         "process": process(),
-        "health": snapshot.health + _health(peers, plane),
+        "health": snapshot.health + _health(peers, plane) + _offload_health(snapshot.offloads, plane),
     }
+
+
+def _offload(offloads: Offloads, active: Offload) -> dict[str, Any]:
+    """Per offload: whether it is in use, and why not."""
+    found = {}
+    for each in Offload:
+        name = str(each.name).lower()
+        reason = "" if each in active else offloads.why_off.get(name, REASON_REFUSED)
+        found[name] = {"active": each in active, "reason": reason}
+    return found
+
+
+def _offload_health(offloads: Offloads, plane: Mapping[str, Any]) -> list[str]:
+    lost = offloads.on & ~Offload(plane["offload"])
+    return [f"offload {str(each.name).lower()}: {REASON_REFUSED}" for each in lost]
 
 
 def _peer(snapshot: Snapshot, status: PeerStatus, wall_seconds: float) -> dict[str, Any]:

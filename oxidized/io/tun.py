@@ -20,19 +20,22 @@ DEVICE = "/dev/net/tun"
 TUNSETIFF = 0x400454CA
 IFF_TUN = 0x0001
 IFF_NO_PI = 0x1000
+IFF_VNET_HDR = 0x4000
 IFF_TUN_EXCL = 0x8000
 
 _IFREQ = struct.Struct("16sH22x")
 
 
-def tun_open(name: str) -> int:
+def tun_open(name: str, *, has_header: bool = False) -> int:
     """Create the interface `name` and return its non-blocking descriptor (the caller closes it).
 
+    `has_header`: a struct virtio_net_hdr of 10 bytes stands before each packet.
     Raises StartError: no /dev/net/tun, no permission, or the name is taken.
     """
     fd = _device_open()
     try:
-        fcntl.ioctl(fd, TUNSETIFF, _IFREQ.pack(name.encode(), IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL))
+        flags = IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL | (IFF_VNET_HDR if has_header else 0)
+        fcntl.ioctl(fd, TUNSETIFF, _IFREQ.pack(name.encode(), flags))
     except OSError as error:
         os.close(fd)
         raise _refused(name, error) from error

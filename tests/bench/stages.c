@@ -6,10 +6,11 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "../../native/core/checksum.h"
 #include "../../native/core/stages.h"
 #include "../../native/core/wire.h"
 
-enum { BATCHES = 300, ROUTES = 1000, OPS = 200000 };
+enum { BATCHES = 300, ROUTES = 1000, OPS = 200000, SUPER_SEGMENTS = 40 };
 
 _Noreturn void oxi_bug(const char *file, int line, const char *what)
 {
@@ -64,29 +65,22 @@ static void plane_fill(dp *d, uint8_t suite, bool is_left)
     d->peers[number].paths[0].payload_max = 1444;
 }
 
-static void inner_fill(dp *d, batch *b, uint32_t len)
+/* A TCP super-packet of a batch's worth of segments, as the TUN gives it: `len` bytes each. */
+static uint32_t super_make(uint8_t *out, uint32_t len, oxi_super *how)
 {
-    while (b->count < OXI_BATCH_MAX) {
-        pkt *p = pool_take(&d->pool);
-        uint8_t *h = pkt_data(p);
-        static const uint8_t head[20] = { 0x45, [8] = 64, 17, [12] = 10, 0, 0, 1, 10, 0, 0, 2 };
-        memcpy(h, head, sizeof head);
-        store_be16(h + 2, (uint16_t)len);
-        p->len = (uint16_t)len;
-        p->inner_bytes = len;
-        batch_add(b, p);
-    }
-}
-
-static void stages_run(dp *d, batch *b, const stage *stages, uint32_t count, uint64_t *spent)
-{
-    uint64_t before = clock_ns();
-    for (uint32_t i = 0; i < count; i++) {
-        stages[i].run(d, b);
-        uint64_t now = clock_ns();
-        spent[i] += now - before;
-        before = now;
-    }
+    static const uint8_t head[40] = { 0x45, [6] = 0x40, [8] = 64, 6, [12] = 10, 0, 0, 1, 10, 0, 0, 2,
+                                      [32] = 0x50, 0x10, 1 };
+    uint32_t segment = len - (uint32_t)sizeof head;
+    uint32_t fitting = (OXI_SUPER_MAX - 100) / segment;
+    uint32_t count = fitting < SUPER_SEGMENTS ? fitting : SUPER_SEGMENTS;
+    uint32_t total = (uint32_t)sizeof head + count * segment;
+    memset(out, 0x5a, total);
+    memcpy(out, head, sizeof head);
+    store_be16(out + 2, (uint16_t)total);
+    sum_store(out + 36, sum_fold(sum_pseudo(out + 12, false, 6, total - 20)));
+    *how = (oxi_super){ .kind = OXI_SUPER_TCP4, .needs_csum = 1, .segment_bytes = (uint16_t)segment,
+                        .csum_start = 20, .csum_offset = 16 };
+    return total;
 }
 
 /* What left `from` comes into `to`, as the kernel would copy it. */
@@ -103,36 +97,61 @@ static void cross(dp *from, dp *to, batch *b)
     }
 }
 
+static void times_print(const dp *d, uint32_t which, const char *way, const stage *stages, uint32_t count,
+                        uint32_t len, const char *what)
+{
+    char name[64];
+    for (uint32_t i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "%s/%s/%u", way, stages[i].name, len);
+        print(name, what, d->times[which][i].ns, d->times[which][i].packets);
+    }
+}
+
 static void paths(uint8_t suite, uint32_t len, const char *what)
 {
+    static uint8_t super[OXI_SUPER_MAX];
+    oxi_super how;
+    uint32_t super_bytes = super_make(super, len, &how);
     dp *left = plane_new(), *right = plane_new();
-    uint64_t out[16] = { 0 }, in[16] = { 0 };
     plane_fill(left, suite, true);
     plane_fill(right, suite, false);
+    left->timing_clock = right->timing_clock = clock_ns;
+    right->offload = OXI_OFFLOAD_ALL;
+    uint64_t split_ns = 0, header_ns = 0, supers = 0;
     for (uint64_t turn = 0; turn < BATCHES; turn++) {
         batch b = { .now_ns = NS_PER_S + turn };
-        inner_fill(left, &b, len);
-        COUNT_ADD(left->stats.inner_held_packets, b.count);
-        stages_run(left, &b, PATH_OUT, PATH_OUT_COUNT, out);
-        batch c = { .now_ns = NS_PER_S + turn };
+        batch c = b;
+        split s;
+        uint64_t before = clock_ns();
+        if (!split_begin(&s, super, super_bytes, &how))
+            abort();
+        path_out_take(left, &s, &b);
+        split_ns += clock_ns() - before;
+        path_out_run(left, &b);
         cross(left, right, &c);
-        stages_run(right, &c, PATH_IN, PATH_IN_COUNT, in);
+        path_in_run(right, &c);
+        merge_flush(right);
         pkt *p;
-        while ((p = fifo_take(&right->inbox)))
-            dp_delivered(right, p);
+        for (uint8_t header[SUPER_HEADER_MAX]; (p = fifo_take(&right->inbox)); supers++) {
+            before = clock_ns();
+            merge_header(p, header, &how);
+            header_ns += clock_ns() - before;
+            for (pkt *next; p; p = next) {
+                next = p->chain.next;
+                dp_delivered(right, p);
+            }
+        }
     }
-    uint64_t packets = BATCHES * OXI_BATCH_MAX;
-    if (right->stats.inner_out_packets != packets)
+    uint64_t packets = right->stats.inner_out_packets;
+    if (packets != left->stats.inner_in_packets || supers != BATCHES)
         abort();
+    times_print(left, OXI_TIMES_OUT, "out", PATH_OUT, PATH_OUT_COUNT, len, what);
+    times_print(right, OXI_TIMES_IN, "in", PATH_IN, PATH_IN_COUNT, len, what);
     char name[64];
-    for (uint32_t i = 0; i < PATH_OUT_COUNT; i++) {
-        snprintf(name, sizeof name, "out/%s/%u", PATH_OUT[i].name, len);
-        print(name, what, out[i], packets);
-    }
-    for (uint32_t i = 0; i < PATH_IN_COUNT; i++) {
-        snprintf(name, sizeof name, "in/%s/%u", PATH_IN[i].name, len);
-        print(name, what, in[i], packets);
-    }
+    snprintf(name, sizeof name, "op/split/%u", len);
+    print(name, "cut a super-packet, checksums", split_ns, packets);
+    snprintf(name, sizeof name, "op/merge_header/%u", len);
+    print(name, "header of a super-packet, per packet in it", header_ns, packets);
     dp_release(left);
     dp_release(right);
     free(left);

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from oxidized.core.plane import Suite
-from oxidized.ffi.dataplane import BATCH_MAX, STAGES_IN, STAGES_OUT
+from oxidized.ffi.dataplane import BATCH_MAX, STAGES
 from tests.native.rig import EDGE, INNER_A, INNER_B, Pair, Solo, ipv4
 from tests.native.test_core_unit import ENVIRONMENT
 
@@ -46,7 +46,7 @@ def test_stages(tmp_path: Path) -> None:
         for line in done.stdout.splitlines()
         if line.startswith(("out/", "in/"))
     }
-    assert measured == {f"out/{name}" for name in STAGES_OUT} | {f"in/{name}" for name in STAGES_IN}
+    assert measured == {f"{path}/{name}" for path in ("out", "in") for name in STAGES[path]}
 
 
 @pytest.mark.parametrize("suite", Suite, ids=["aes-256-gcm", "chacha20-poly1305"])

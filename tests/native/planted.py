@@ -234,11 +234,13 @@ MUTANTS = (
     Mutant("no notice to Python", "io/loop.c", "        eventfd_signal(o->conf.notify_fd);\n", ""),
     Mutant(
         "any stride will do",
-        "boundary.c",
+        "boundary_packets.c",
         "!h || !buf || !len || !to || stride < OXI_DATAGRAM_MAX",
         "!h || !buf || !len || !to",
     ),
-    Mutant("any batch size will do", "boundary.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"),
+    Mutant(
+        "any batch size will do", "boundary_packets.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"
+    ),
 )
 
 

@@ -61,6 +61,7 @@ class Door:
         self.stats = ffi.new("oxi_stats *")
         self.peer_stats = ffi.new("oxi_peer_stats *")
         self.errno = ffi.new("int *")
+        self.how = ffi.new("oxi_super *")
         for each in self.addr:
             each.family, each.port = lib.OXI_AF_INET, 1
         assert lib.oxi_peer_add(self.dp, 0, S, 1, self.number) == lib.OXI_OK
@@ -148,8 +149,20 @@ ARG: dict[str, Bad] = {
     "outer_pop len": lambda d: lib.oxi_outer_pop(d.dp, d.buf, STRIDE, NULL, d.addr, 1),
     "outer_pop to": lambda d: lib.oxi_outer_pop(d.dp, d.buf, STRIDE, d.len, NULL, 1),
     "outer_pop stride": lambda d: lib.oxi_outer_pop(d.dp, d.buf, STRIDE - 1, d.len, d.addr, 1),
+    "super_push data": lambda d: lib.oxi_super_push(d.dp, S, NULL, 1, d.how),
+    "super_push how": lambda d: lib.oxi_super_push(d.dp, S, d.buf, 1, NULL),
+    "super_push length": lambda d: lib.oxi_super_push(d.dp, S, d.buf, lib.OXI_SUPER_MAX + 1, d.how),
+    "super_pop buf": lambda d: lib.oxi_super_pop(d.dp, NULL, STRIDE * 8, d.len, d.number, d.how),
+    "super_pop room": lambda d: lib.oxi_super_pop(
+        d.dp, d.buf, lib.OXI_SUPER_MAX - 1, d.len, d.number, d.how
+    ),
+    "super_pop len": lambda d: lib.oxi_super_pop(d.dp, d.buf, STRIDE * 8, NULL, d.number, d.how),
+    "super_pop packets": lambda d: lib.oxi_super_pop(d.dp, d.buf, STRIDE * 8, d.len, NULL, d.how),
+    "super_pop how": lambda d: lib.oxi_super_pop(d.dp, d.buf, STRIDE * 8, d.len, d.number, NULL),
+    "offload_set": lambda d: lib.oxi_offload_set(d.dp, lib.OXI_OFFLOAD_ALL + 1),
     "stats_read out": lambda d: lib.oxi_stats_read(d.dp, NULL),
     "peer_stats_read out": lambda d: lib.oxi_peer_stats_read(d.dp, 0, NULL),
+    "stage_times_read out": lambda d: lib.oxi_stage_times_read(d.dp, NULL),
     "io_start conf": lambda d: lib.oxi_io_start(d.dp, NULL, d.errno),
     "io_start errno": lambda d: lib.oxi_io_start(d.dp, io_conf(), NULL),
     "io_start tun": lambda d: lib.oxi_io_start(d.dp, io_conf(tun_fd=-1), d.errno),
@@ -220,6 +233,12 @@ NO_PLANE: dict[str, Callable[[], int]] = {
     "inner_pop": lambda: lib.oxi_inner_pop(NULL, *some_buffers("uint32_t[1]"), 1),
     "outer_push": lambda: lib.oxi_outer_push(NULL, S, b"x" * STRIDE, STRIDE, [1], address(), 1),
     "outer_pop": lambda: lib.oxi_outer_pop(NULL, *some_buffers("oxi_addr[1]"), 1),
+    "super_push": lambda: lib.oxi_super_push(NULL, S, b"x", 1, ffi.new("oxi_super *")),
+    "super_pop": lambda: lib.oxi_super_pop(
+        NULL, b"x" * 9 * STRIDE, 9 * STRIDE, *[ffi.new("uint32_t *")] * 2, ffi.new("oxi_super *")
+    ),
+    "offload_set": lambda: lib.oxi_offload_set(NULL, 0),
+    "stage_times_read": lambda: lib.oxi_stage_times_read(NULL, ffi.new("oxi_stage_time[48]")),
     "io_start": lambda: lib.oxi_io_start(NULL, io_conf(), ffi.new("int *")),
     "io_stop": lambda: lib.oxi_io_stop(NULL),
 }

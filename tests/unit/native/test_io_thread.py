@@ -183,7 +183,7 @@ def test_stop_is_clean_and_the_plane_lives_on(tunnel: Tunnel) -> None:
         tunnel.edge.plane.tick(now_ns)
         tunnel.edge.plane.outer_pop()  # perhaps an ACK
         tunnel.edge.plane.tick(now_ns)
-        assert tunnel.edge.counter("pool_free_pkts") == 512, "every buffer is back"
+        assert tunnel.edge.counter("pool_free_pkts") == 1024, "every buffer is back"
         tunnel.edge.plane.inner_push(now_ns, [ipv4()])
         assert len(tunnel.edge.plane.outer_pop()) >= 1
         tunnel.edge.start()

@@ -91,7 +91,7 @@ def test_a_ping_over_the_carrier_is_answered_over_it() -> None:
 
 @pytest.mark.parametrize("pad", [0, 1, 1000, 8982])
 def test_padding_makes_the_datagram_longer(pad: int) -> None:
-    rig = Solo()
+    rig = Solo(mtu_bytes=9000)
     assert rig.plane.ping(rig.now_ns, rig.peer, 0, token=3, pad_bytes=pad)
     ((datagram, _),) = rig.sent()
     assert len(datagram) == 8 + 18 + pad + 16

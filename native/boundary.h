@@ -1,0 +1,33 @@
+/* boundary.h - a plane behind its handle, and calls carried over to the thread that owns it. */
+#ifndef OXI_BOUNDARY_H
+#define OXI_BOUNDARY_H
+#include "core/stages.h"
+#include "io/io.h"
+
+struct oxi_dp {
+    dp core;
+    io *io; /* NULL: no thread runs; the caller owns the plane */
+};
+
+typedef struct call {
+    int (*run)(dp *d, struct call *c);
+    dp *core;
+    int result;
+    uint64_t now_ns;
+    uint64_t a, b;
+    uint32_t peer, path, flags, count, stride;
+    uint32_t *out;
+    const void *data;
+    const void *more;
+} call;
+
+/* Run c->run(core, c) on the thread that owns the plane, and wait. E_ARG: there is no plane. */
+int owner_call(oxi_dp *h, call *c);
+
+static inline peer *peer_of(dp *d, uint32_t number) /* NULL: no such peer */
+{
+    return number < d->conf.peers_max && d->peers[number].is_live ? &d->peers[number] : NULL;
+}
+
+bool addr_is_good(const oxi_addr *a);
+#endif

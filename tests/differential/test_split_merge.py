@@ -1,0 +1,427 @@
+"""Super-packets at the TUN: what is cut out of them and joined into them, against a second opinion."""
+
+from __future__ import annotations
+
+import struct
+from collections import defaultdict
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scapy.layers.inet import IP, TCP, UDP, IPOption_NOP
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
+from scapy.packet import Raw
+
+from oxidized.core.plane import Offload, Super
+from tests.differential import segments
+from tests.differential.segments import cut, finish, partial, same
+from tests.native.rig import INNER_A, INNER_B, Solo, drops, ipv4, sums_must_hold
+
+ALL = Offload.TSO | Offload.USO | Offload.GSO | Offload.GRO
+ACK, PSH = 0x10, 0x08
+
+
+def header(
+    kind: int, *, v6: bool = False, seq: int = 1000, ack: int = 77, flags: int = ACK, window: int = 500,
+    options: bytes = b"", ident: int = 1, df: bool = True, ttl: int = 64, tos: int = 0, sport: int = 5000,
+    flow: int = 0, to_peer: bool = False,
+) -> bytes:  # fmt: skip
+    """Headers of IP and TCP or UDP, lengths and sums left to `finish`. From the peer, or to it."""
+    if kind == segments.UDP:
+        l4 = struct.pack(">HHHH", sport, 6000, 0, 0)
+    else:
+        words = 5 + len(options) // 4
+        l4 = struct.pack(">HHIIBBHHH", sport, 6000, seq, ack, words << 4, flags, window, 0, 0) + options
+    if v6:
+        near, far = ip_address("fd00::2").packed, ip_address("fd00::1").packed
+        head = struct.pack(">IHBB", 6 << 28 | tos << 20 | flow, 0, kind, ttl)
+    else:
+        near, far = ip_address(INNER_B).packed, ip_address(INNER_A).packed
+        head = struct.pack(">BBHHHBBH", 0x45, tos, 0, ident, 0x4000 if df else 0, ttl, kind, 0)
+    return head + (near + far if to_peer else far + near) + l4
+
+
+def super_of(packet: bytes, kind: int, segment_bytes: int, start: int | None = None) -> Super:
+    start = segments.ip_bytes(packet) if start is None else start
+    tcp = 2 if segments.is_v6(packet) else 1
+    return Super(
+        kind=3 if kind == segments.UDP else tcp, needs_csum=True, segment_bytes=segment_bytes,
+        csum_start=start, csum_offset=6 if kind == segments.UDP else 16,
+    )  # fmt: skip
+
+
+def sent_inner(rig: Solo) -> list[bytes]:
+    """What the plane has sent, opened by the reference."""
+    return [rig.far.open(datagram).plaintext for datagram, _ in rig.sent()]
+
+
+# ---- split ----
+
+
+@settings(deadline=None)
+@given(
+    kind=st.sampled_from([segments.TCP, segments.UDP]),
+    v6=st.booleans(),
+    payload=st.integers(1, 20000),
+    segment_bytes=st.integers(1, 1352),
+    flags=st.integers(0, 255),
+    seq=st.integers(0, 2**32 - 1),
+    ident=st.integers(0, 65535),
+    options=st.sampled_from([b"", b"\1\1\x08\x0a" + bytes(8), b"\1" * 40]),
+    fill=st.integers(0, 255),
+    tos=st.integers(0, 255),
+)
+def test_a_super_packet_is_cut_as_linux_cuts_it(
+    kind: int, v6: bool, payload: int, segment_bytes: int, flags: int, seq: int, ident: int,
+    options: bytes, fill: int, tos: int,
+) -> None:  # fmt: skip
+    segment_bytes = max(segment_bytes, payload // 200 + 1)  # no more packets than the pool has
+    head = header(
+        kind, v6=v6, flags=flags, seq=seq, ident=ident, options=options, tos=tos, to_peer=True
+    )  # fmt: skip
+    whole = finish(head + bytes((i * 7 + fill) % 256 for i in range(payload)), kind)
+    how = super_of(whole, kind, segment_bytes)
+    rig = Solo()
+    rig.plane.super_push(rig.now_ns, partial(whole, kind), how)
+    assert sent_inner(rig) == cut(whole, how)
+    assert drops(rig.plane) == {}
+    sums_must_hold(rig.plane)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 700, 1201])
+def test_scapy_agrees_about_segments(length: int) -> None:
+    """A third opinion on every field: the packets that scapy builds one by one."""
+    payload = bytes(i % 255 for i in range(3 * 1200 + length))
+    tcp = {
+        "sport": 1,
+        "dport": 2,
+        "window": 9,
+        "options": [("Timestamp", (5, 6)), ("NOP", None), ("NOP", None)],
+    }
+    whole = bytes(IP(src=INNER_B, dst=INNER_A, id=9) / TCP(seq=50, flags="PAF", **tcp) / Raw(payload))
+    rig = Solo()
+    rig.plane.super_push(rig.now_ns, partial(whole, segments.TCP), super_of(whole, segments.TCP, 1200))
+    parts = [payload[i : i + 1200] for i in range(0, len(payload), 1200)]
+    assert sent_inner(rig) == [
+        bytes(
+            IP(src=INNER_B, dst=INNER_A, id=9 + i)
+            / TCP(seq=50 + 1200 * i, flags="PAF" if i == len(parts) - 1 else "A", **tcp)
+            / Raw(part)
+        )
+        for i, part in enumerate(parts)
+    ]
+
+
+def test_segments_behind_extension_headers() -> None:
+    head = IPv6(src="fd00::2", dst="fd00::1") / IPv6ExtHdrDestOpt()
+    whole = bytes(head / TCP(sport=1, dport=2, seq=5) / Raw(bytes(range(250)) * 10))
+    how = Super(kind=2, needs_csum=True, segment_bytes=1000, csum_start=48, csum_offset=16)
+    rig = Solo()
+    rig.plane.super_push(rig.now_ns, partial(whole, segments.TCP, 48), how)
+    found = sent_inner(rig)
+    assert found == cut(whole, how) and len(found) == 3
+    assert found[1] == bytes(
+        head / TCP(sport=1, dport=2, seq=1005) / Raw((bytes(range(250)) * 10)[1000:2000])
+    )
+
+
+@pytest.mark.parametrize("kind", [segments.TCP, segments.UDP])
+@pytest.mark.parametrize("size", [0, 1, 37, 1300])
+def test_a_checksum_left_to_us_is_finished(kind: int, size: int) -> None:
+    whole = finish(header(kind, to_peer=True) + b"\xa5" * size, kind)
+    how = replace(super_of(whole, kind, 0), kind=0)
+    rig = Solo()
+    rig.plane.super_push(rig.now_ns, partial(whole, kind), how)
+    assert sent_inner(rig) == [whole]
+
+
+def test_a_sum_of_zero_is_written_as_its_twin() -> None:
+    """RFC 768: zero means that there is none."""
+    for filler in range(65536):
+        whole = finish(header(segments.UDP, to_peer=True) + struct.pack(">H", filler), segments.UDP)
+        if whole[26:28] == b"\xff\xff":
+            break
+    rig = Solo()
+    rig.plane.super_push(
+        rig.now_ns, partial(whole, segments.UDP), replace(super_of(whole, segments.UDP, 0), kind=0)
+    )
+    assert sent_inner(rig) == [whole]
+
+
+@settings(deadline=None)
+@given(
+    data=st.binary(max_size=200),
+    kind=st.integers(0, 255),
+    needs=st.booleans(),
+    numbers=st.tuples(*[st.integers(0, 65535)] * 4),
+)
+def test_an_absurd_offload_header_is_one_counted_drop(
+    data: bytes, kind: int, needs: bool, numbers: tuple[int, int, int, int]
+) -> None:
+    rig = Solo()
+    rig.plane.super_push(rig.now_ns, data, Super(kind, needs, *numbers))
+    rig.sent()
+    sums_must_hold(rig.plane)
+
+
+def test_more_packets_than_buffers() -> None:
+    """A hostile program inside asks for segments of one byte: what has no buffer is counted."""
+    whole = finish(header(segments.TCP, to_peer=True) + bytes(60000), segments.TCP)
+    rig = Solo(pool_pkts=256)
+    rig.plane.super_push(rig.now_ns, partial(whole, segments.TCP), super_of(whole, segments.TCP, 1))
+    assert drops(rig.plane) == {("transmit", "pool-empty"): 60000 - 256}
+    assert len(rig.sent()) == 256
+    sums_must_hold(rig.plane)
+
+
+# ---- merge ----
+
+
+def merged(rig: Solo, packets: list[bytes]) -> list[tuple[bytes, int, Super]]:
+    """The peer sends these; what is then written to the TUN."""
+    for packet in packets:
+        rig.hear(packet)
+    found = []
+    while (item := rig.plane.super_pop()) is not None:
+        found.append(item)
+    return found
+
+
+def run(
+    kind: int, count: int, size: int = 1000, last: int = 1000, **fields: int | bool | bytes
+) -> list[bytes]:
+    """Consecutive segments of one flow."""
+    first = int(fields.pop("seq", 1000))
+    ident = int(fields.pop("ident", 1))
+    parts = [bytes([65 + i % 26]) * (size if i < count - 1 else last) for i in range(count)]
+    return [
+        finish(
+            header(kind, seq=first + i * size, ident=(ident + i) & 0xFFFF, **fields)  # type: ignore[arg-type]
+            + part,
+            kind,
+        )
+        for i, part in enumerate(parts)
+    ]
+
+
+def check(packets: list[bytes], found: list[tuple[bytes, int, Super]]) -> None:
+    """Cutting what was written gives back what was sent, each flow in order."""
+    came: list[bytes] = []
+    for data, count, how in found:
+        parts = cut(data, how)
+        assert len(parts) == count and len(data) <= 65575 and count <= 64
+        if how.kind:
+            kind = segments.UDP if how.kind == 3 else segments.TCP
+            assert data == partial(data, kind), "the kernel must find the sum of the pseudo header"
+        came += parts
+    flows: dict[bytes, list[bytes]] = defaultdict(list)
+    for packet in packets:
+        flows[packet[12:24] if packet[0] >> 4 == 4 else packet[8:44]].append(packet)
+    for packet in came:
+        sent = flows[packet[12:24] if packet[0] >> 4 == 4 else packet[8:44]].pop(0)
+        assert same(sent, packet)
+    assert not any(flows.values())
+
+
+@pytest.mark.parametrize("v6", [False, True])
+@pytest.mark.parametrize("kind", [segments.TCP, segments.UDP])
+@pytest.mark.parametrize("last", [1000, 999, 1])
+def test_a_run_of_segments_becomes_one(kind: int, v6: bool, last: int) -> None:
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    packets = run(kind, 40, last=last, v6=v6)
+    found = merged(rig, packets)
+    assert [count for _, count, _ in found] == [40]
+    check(packets, found)
+    sums_must_hold(rig.plane)
+
+
+def test_nothing_is_joined_where_the_kernel_takes_nothing() -> None:
+    for offload, kind in (
+        (Offload.USO, segments.TCP),
+        (Offload.TSO, segments.UDP),
+        (Offload(0), segments.TCP),
+    ):
+        rig = Solo()
+        rig.plane.offload_set(offload)
+        assert [count for _, count, _ in merged(rig, run(kind, 5))] == [1] * 5
+
+
+def test_limits_of_a_super_packet() -> None:
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    small = run(segments.UDP, 130, size=10, last=10)
+    found = merged(rig, small)
+    assert [count for _, count, _ in found] == [64, 64, 2]
+    check(small, found)
+    large = run(segments.TCP, 60, size=1360, last=1360)
+    found = merged(rig, large)
+    assert [count for _, count, _ in found] == [48, 12], "what fits 65,535 bytes"
+    check(large, found)
+
+
+CHANGES: dict[str, tuple[int, dict[str, int | bool | bytes]]] = {
+    "ack": (segments.TCP, {"ack": 78}),
+    "window": (segments.TCP, {"window": 501}),
+    "ttl": (segments.TCP, {"ttl": 63}),
+    "tos": (segments.TCP, {"tos": 4}),
+    "ecn": (segments.TCP, {"tos": 1}),
+    "df": (segments.TCP, {"df": False}),
+    "options": (segments.TCP, {"options": b"\1\1\x08\x0a" + bytes(8)}),
+    "port": (segments.TCP, {"sport": 5001}),
+    "ece": (segments.TCP, {"flags": ACK | 0x40}),
+    "udp ttl": (segments.UDP, {"ttl": 63}),
+    "udp ecn": (segments.UDP, {"tos": 3}),
+    "flow label": (segments.UDP, {"v6": True, "flow": 5}),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_field_ends_the_run(name: str) -> None:
+    kind, change = CHANGES[name]
+    same_family: dict[str, bool] = {"v6": True} if change.get("v6") else {}
+    packets = run(kind, 6, **same_family)
+    packets[3] = run(kind, 6, **change)[3]
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    found = merged(rig, packets)
+    check(packets, found)
+    assert len(found) >= 2
+    assert all(count < 6 for _, count, _ in found)
+
+
+@pytest.mark.parametrize(
+    "flags", [f for f in range(256) if f not in (ACK, ACK | PSH, ACK | 0x40, ACK | 0x48)]
+)
+def test_segments_with_other_flags_go_alone(flags: int) -> None:
+    packets = run(segments.TCP, 5)
+    packets[2] = run(segments.TCP, 5, flags=flags)[2]
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    found = merged(rig, packets)
+    assert [count for _, count, _ in found] == [2, 1, 2]
+    assert [data for data, count, _ in found if count == 1] == [packets[2]], "untouched"
+    check(packets, found)
+
+
+def test_a_push_ends_a_super_packet_and_is_kept() -> None:
+    packets = run(segments.TCP, 5)
+    packets[2] = run(segments.TCP, 5, flags=ACK | PSH)[2]
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    found = merged(rig, packets)
+    assert [count for _, count, _ in found] == [3, 2]
+    check(packets, found)
+
+
+def test_identification_of_what_may_be_fragmented_is_kept() -> None:
+    packets = run(segments.UDP, 3, df=False) + run(segments.UDP, 3, df=False, ident=4)
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    assert [count for _, count, _ in merged(rig, packets)] == [6]
+    packets = run(segments.UDP, 3, df=False) + run(segments.UDP, 3, df=False, ident=9)
+    found = merged(rig, packets)
+    assert [count for _, count, _ in found] == [3, 3]
+    check(packets, found)
+
+
+@pytest.mark.parametrize("kind", [segments.TCP, segments.UDP])
+@pytest.mark.parametrize("at", [3, 10, 30, -1])
+def test_nothing_broken_is_repaired(kind: int, at: int) -> None:
+    """A packet whose checksum is wrong arrives as it was sent: joined, the kernel would write a right one."""
+    packets = run(kind, 4)
+    broken = bytearray(packets[1])
+    broken[11 if at == 10 else at] ^= 1
+    if at == 3:
+        broken = bytearray(packets[1])
+        broken[10] ^= 0x40
+    packets[1] = bytes(broken)
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    found = merged(rig, packets)
+    assert (packets[1], 1, Super()) in found
+    assert drops(rig.plane) == {}
+
+
+def test_udp_without_checksum_stays_without() -> None:
+    packets = [p[:26] + b"\0\0" + p[28:] for p in run(segments.UDP, 3)]
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    assert merged(rig, packets) == [(p, 1, Super()) for p in packets]
+
+
+def test_what_is_neither_tcp_nor_udp_passes_in_order() -> None:
+    packets = [
+        *run(segments.TCP, 2),
+        ipv4(payload=b"other" * 9)[:9] + b"\x01" + ipv4(payload=b"other" * 9)[10:],
+    ]
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    assert [count for _, count, _ in merged(rig, packets)] == [2, 1]
+
+
+def test_options_of_ip_and_fragments_go_alone() -> None:
+    scapy = [
+        bytes(
+            IP(src=INNER_A, dst=INNER_B, options=[IPOption_NOP()] * 4)
+            / UDP(sport=1, dport=2)
+            / Raw(b"a" * 50)
+        ),
+        bytes(IP(src=INNER_A, dst=INNER_B, flags="MF") / UDP(sport=1, dport=2) / Raw(b"b" * 48)),
+        bytes(IP(src=INNER_A, dst=INNER_B, frag=7) / Raw(b"c" * 48)),
+    ]
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    assert merged(rig, [p for p in scapy for _ in range(2)]) == [
+        (p, 1, Super()) for p in scapy for _ in range(2)
+    ]
+
+
+@st.composite
+def traffic(draw: st.DrawFn) -> list[bytes]:
+    """Runs of several flows, one after the other and mixed, with surprises."""
+    packets: list[bytes] = []
+    for flow in range(draw(st.integers(1, 4))):
+        fields: dict[str, int | bool | bytes] = {
+            "sport": 5000 + flow, "v6": draw(st.booleans()), "df": draw(st.booleans()),
+            "ident": draw(st.integers(0, 65535)), "seq": draw(st.sampled_from([0, 2**32 - 3000, 12345])),
+            "options": draw(st.sampled_from([b"", b"\1\1\x08\x0a" + bytes(8)])),
+        }  # fmt: skip
+        kind = draw(st.sampled_from([segments.TCP, segments.UDP]))
+        size = draw(st.integers(1, 1300))
+        fields["seq"] = int(fields["seq"]) % 2**31
+        made = run(kind, draw(st.integers(1, 9)), size=size, last=draw(st.integers(1, size)), **fields)
+        packets += made
+    if draw(st.booleans()):
+        packets = draw(st.permutations(packets))
+    for _ in range(draw(st.integers(0, 3))):
+        i = draw(st.integers(0, len(packets) - 1))
+        damaged = bytearray(packets[i])
+        at = draw(st.sampled_from([1, 8, 21, 28, 33, 34, 40, len(damaged) - 1]))
+        if at < len(damaged) and not (damaged[0] >> 4 == 6 and at in (8, 21, 28, 33, 34)):
+            damaged[at] ^= draw(st.sampled_from([1, 2, 4, 16, 64]))
+        packets[i] = bytes(damaged)
+    return packets
+
+
+@settings(deadline=None, max_examples=300)
+@given(packets=traffic())
+def test_whatever_comes_is_given_back(packets: list[bytes]) -> None:
+    """Damaged or mixed, joined or not: what the kernel will make of it is what the peer sent."""
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    check(packets, merged(rig, packets))
+    sums_must_hold(rig.plane)
+
+
+def test_packet_by_packet_is_the_same_as_in_one_piece() -> None:
+    """A shell that takes single packets gets those of the chain."""
+    packets = run(segments.TCP, 20)
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    for packet in packets:
+        rig.hear(packet)
+    assert [data for _, data in rig.plane.inner_pop()] == packets
+    sums_must_hold(rig.plane)
