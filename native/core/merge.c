@@ -108,7 +108,7 @@ static bool sums_are_right(const uint8_t *data, uint32_t len, bool is_v6, uint32
 /* A segment that could be part of a super-packet, by itself. */
 static bool is_joinable(const dp *d, const pkt *p, const l4_view *v)
 {
-    const uint8_t *l4 = p->buf + p->off + v->ip_bytes;
+    const uint8_t *l4 = pkt_data(p) + v->ip_bytes;
     uint32_t header = v->ip_bytes + v->l4_bytes;
     if (p->len <= header || (!v->is_v6 && v->ip_bytes != IPV4_HEADER))
         return false;
@@ -121,7 +121,7 @@ static bool is_joinable(const dp *d, const pkt *p, const l4_view *v)
         if (!(d->offload & OXI_OFFLOAD_USO) || !is_whole)
             return false;
     }
-    return sums_are_right(p->buf + p->off, p->len, v->is_v6, v->ip_bytes, v->protocol);
+    return sums_are_right(pkt_data(p), p->len, v->is_v6, v->ip_bytes, v->protocol);
 }
 
 /* IPv4 ID: counts up by one, as Linux cuts, or stays while DF is set. */
@@ -155,8 +155,8 @@ static bool tcp_repeats(const uint8_t *head, const uint8_t *next, uint32_t bytes
 static bool may_join(const pkt *head, const pkt *p)
 {
     const pkt_chain *c = &head->chain;
-    const uint8_t *a = head->buf + head->off;
-    const uint8_t *b = p->buf + p->off;
+    const uint8_t *a = pkt_data(head);
+    const uint8_t *b = pkt_data(p);
     uint32_t ip_bytes = layout_of(a)->bytes;
     uint32_t payload = payload_bytes(p);
     if (c->count >= MERGE_SEGMENTS_MAX || payload > c->segment_bytes ||
@@ -170,7 +170,7 @@ static bool may_join(const pkt *head, const pkt *p)
 /* Nothing may follow: a push, or a segment shorter than the others. */
 static bool is_closing(const pkt *p, const l4_view *v, uint32_t segment_bytes)
 {
-    bool is_push = v->protocol == L4_TCP && (p->buf[p->off + v->ip_bytes + 13] & TCP_PSH);
+    bool is_push = v->protocol == L4_TCP && (pkt_data(p)[v->ip_bytes + 13] & TCP_PSH);
     return is_push || payload_bytes(p) < segment_bytes;
 }
 
@@ -186,7 +186,7 @@ static void chain_append(pkt *head, pkt *p)
 static void merge_one(dp *d, pkt *p)
 {
     l4_view v;
-    bool has_flow = l4_parse(p->buf + p->off, p->len, &v) && v.l4_bytes > 0 && !v.is_fragment &&
+    bool has_flow = l4_parse(pkt_data(p), p->len, &v) && v.l4_bytes > 0 && !v.is_fragment &&
                     (v.is_v6 || v.ip_bytes == IPV4_HEADER);
     p->chain = (pkt_chain){ .last = p, .count = 1, .header_bytes = (uint16_t)(v.ip_bytes + v.l4_bytes) };
     if (!has_flow) { /* a fragment, say, may belong to any flow: what came before it goes before it */
@@ -194,10 +194,10 @@ static void merge_one(dp *d, pkt *p)
         chain_emit(d, p);
         return;
     }
-    uint32_t slot = slot_of(p->buf + p->off);
+    uint32_t slot = slot_of(pkt_data(p));
     pkt *head = d->merge.heads[slot];
     bool can_join = is_joinable(d, p, &v);
-    if (can_join && head && is_same_flow(head->buf + head->off, p->buf + p->off) && may_join(head, p)) {
+    if (can_join && head && is_same_flow(pkt_data(head), pkt_data(p)) && may_join(head, p)) {
         chain_append(head, p);
         if (is_closing(p, &v, head->chain.segment_bytes) || head->chain.count >= MERGE_SEGMENTS_MAX)
             slot_flush(d, slot);
@@ -228,7 +228,7 @@ uint32_t merge_header(const pkt *head, uint8_t *out, oxi_super *how)
     memset(how, 0, sizeof *how);
     if (c->count == 1)
         return 0;
-    memcpy(out, head->buf + head->off, c->header_bytes);
+    memcpy(out, pkt_data(head), c->header_bytes);
     bool is_v6 = out[0] >> 4 == 6;
     uint32_t ip_bytes = layout_of(out)->bytes;
     uint32_t total = c->header_bytes + c->payload_bytes;
@@ -243,7 +243,7 @@ uint32_t merge_header(const pkt *head, uint8_t *out, oxi_super *how)
     if (is_udp)
         store_be16(l4 + 4, (uint16_t)(total - ip_bytes));
     else
-        l4[13] |= c->last->buf[c->last->off + ip_bytes + 13] & TCP_PSH;
+        l4[13] |= pkt_data(c->last)[ip_bytes + 13] & TCP_PSH;
     *how = (oxi_super){ .kind = is_udp ? OXI_SUPER_UDP : is_v6 ? OXI_SUPER_TCP6 : OXI_SUPER_TCP4,
                         .needs_csum = 1,
                         .segment_bytes = c->segment_bytes,

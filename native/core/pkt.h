@@ -1,6 +1,6 @@
 /* pkt.h - a packet with room in front and behind, and the pool it lives in.
  *
- *     buf[0]      off              off+len             buf_bytes
+ *     base        off              off+len             buf_bytes
  *      |  headroom  |     data       |    tailroom     |
  *
  * A pkt is owned by exactly one of: the pool, a batch, a fifo. A stage that drops gives it back by
@@ -36,11 +36,12 @@ typedef struct pkt {
     uint8_t is_newest;       /* inbound: its packet number was the largest yet */
     uint8_t keeps_addr;      /* inbound: a PONG or a probe: the address of the peer stays */
     pkt_chain chain;         /* inbound, from merge on */
+    uint8_t *base;           /* buf, or bytes of the shell: see pkt_borrow() */
     uint32_t buf_bytes;      /* set once; all above is cleared when the packet is taken */
     _Alignas(16) uint8_t buf[];
 } pkt;
 
-static inline uint8_t *pkt_data(pkt *p) { return p->buf + p->off; }
+static inline uint8_t *pkt_data(const pkt *p) { return p->base + p->off; }
 static inline void pkt_push(pkt *p, uint32_t n) /* n more bytes in front */
 {
     OXI_ASSERT(n <= p->off);
@@ -55,8 +56,17 @@ static inline void pkt_pull(pkt *p, uint32_t n) /* n bytes fewer in front */
 }
 static inline void pkt_grow(pkt *p, uint32_t n) /* n more bytes behind */
 {
-    OXI_ASSERT((uint32_t)p->off + p->len + n <= p->buf_bytes);
+    OXI_ASSERT(p->base == p->buf && (uint32_t)p->off + p->len + n <= p->buf_bytes);
     p->len = (uint16_t)(p->len + n);
+}
+
+/* The packet is these bytes, without a copy and without room in front or behind. They are the shell's, which
+ * keeps them until it has emptied the inbox: whoever holds a packet for longer must copy it. */
+static inline void pkt_borrow(pkt *p, uint8_t *data, uint32_t len)
+{
+    p->base = data;
+    p->off = 0;
+    p->len = (uint16_t)len;
 }
 
 /* A fixed set of packets, last in first out so that the warm ones are used again. */
@@ -74,6 +84,7 @@ static inline pkt *pool_take(pool *pl) /* NULL: none left; the caller counts it 
         return NULL;
     pkt *p = pl->free[--pl->free_count];
     memset(p, 0, offsetof(pkt, buf_bytes));
+    p->base = p->buf;
     p->off = PKT_HEADROOM;
     return p;
 }

@@ -144,7 +144,7 @@ static bool super_write(io *o, const pkt *head, uint8_t *kind_out)
                                                  { .iov_base = packet_header, .iov_len = header_bytes } };
     uint32_t count = 2;
     for (const pkt *p = head; p; p = p->chain.next)
-        iov[count++] = (struct iovec){ .iov_base = (void *)(uintptr_t)(p->buf + p->off + header_bytes),
+        iov[count++] = (struct iovec){ .iov_base = pkt_data(p) + header_bytes,
                                        .iov_len = p->len - header_bytes };
     COUNT_ADD(o->core->stats.tun_writes, 1);
     ssize_t want = (ssize_t)(sizeof h + header_bytes + head->chain.payload_bytes);

@@ -82,7 +82,7 @@ static void batch_run(io *o, batch *b)
         tun_write(o);
 }
 
-static void datagram_take(io *o, const train *t, const uint8_t *data, uint32_t len, batch *b)
+static void datagram_take(io *o, const train *t, uint8_t *data, uint32_t len, batch *b)
 {
     dp *d = o->core;
     pkt *p = len <= d->pool.data_max ? pool_take(&d->pool) : NULL;
@@ -91,8 +91,7 @@ static void datagram_take(io *o, const train *t, const uint8_t *data, uint32_t l
         drop_untaken(d, OXI_DIR_IN_DATAGRAM, is_large ? DROP_OVERSIZED : DROP_POOL_EMPTY, len);
         return;
     }
-    memcpy(pkt_data(p), data, len);
-    p->len = (uint16_t)len;
+    pkt_borrow(p, data, len);
     p->addr = t->addr;
     p->ecn = t->ecn;
     batch_add(b, p);
