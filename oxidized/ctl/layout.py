@@ -164,8 +164,15 @@ def interface_block(status: Document) -> str:
             ("listening port", safe(", ".join(ports)) or None),
             ("mtu", str(interface["mtu_bytes"])),
             ("suite", safe(interface["suite"])),
+            ("library", safe(library_text(interface))),
         ),
     )
+
+
+def library_text(interface: Document) -> str:
+    """`openssl 3.0.19 (ipsec-mb: why it is not that)`"""
+    reason = f" ({interface['library_reason']})" if interface["library_reason"] else ""
+    return f"{interface['library']} {interface['library_version']}{reason}"
 
 
 def peer_block(peer: Document, now: float, color: bool = False) -> str:
