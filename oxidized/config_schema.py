@@ -126,8 +126,8 @@ class CryptoConfig:
     )
     library: Literal["auto", "openssl", "ipsec-mb"] = key(
         '"auto"',
-        "Who computes it; the bytes are the same. auto: ipsec-mb where its shared library is installed and "
-        "passes a check at start, which costs less per packet, else openssl.",
+        "Who computes it; the bytes are the same. auto: ipsec-mb, which costs less per packet, where its "
+        "shared library is installed (Debian: libipsec-mb1) and passes a check at start, else openssl.",
         kinds.choice("auto", "openssl", "ipsec-mb"),
         reloadable=False,
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from oxidized.core.plane import Suite
 from tests.differential.reference import aead
-from tests.native.aead_door import LIBRARIES, TAG_BYTES, Key, trouble
+from tests.native.aead_door import IPSEC_MB_FILE, LIBRARIES, TAG_BYTES, Key, door, load, trouble
 
 LENGTH_MAX = 9200
 HERE = [name for name in LIBRARIES if not trouble(name)]
@@ -93,6 +95,39 @@ def test_every_bit(suite: Suite, length: int) -> None:
         ends.refuse(nonce, aad, flipped(sealed, bit))
     for bit in range(len(aad) * 8):
         ends.refuse(nonce, flipped(aad, bit), sealed)
+
+
+PROCESSORS = {"sse": "aes", "avx": "avx", "avx2": "avx2", "avx512": "avx512vl"}
+
+
+@pytest.fixture
+def as_on() -> Iterator[Callable[[str], None]]:
+    """Makes intel-ipsec-mb take its code for another processor, until the end of the test."""
+
+    def use(init: str) -> None:
+        assert door().door_start_as(IPSEC_MB_FILE.encode(), init.encode()) is None
+
+    yield use
+    assert load(IPSEC_MB_FILE) == (True, "")
+
+
+def is_supported(flag: str) -> bool:
+    return f" {flag} " in Path("/proc/cpuinfo").read_text(encoding="utf-8").replace("\n", " ")
+
+
+@pytest.mark.skipif("ipsec-mb" not in HERE, reason="intel-ipsec-mb is not here")
+@pytest.mark.parametrize("suite", Suite)
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_the_code_for_each_processor(
+    as_on: Callable[[str], None], processor: str, suite: Suite
+) -> None:
+    if not is_supported(PROCESSORS[processor]):
+        pytest.skip(f"this processor has no {processor}")
+    as_on(f"init_mb_mgr_{processor}")
+    dice = Random(processor)
+    ends = Ends(suite, dice.randbytes(32))
+    for length in (*range(1100), 4097, 9000, LENGTH_MAX):
+        ends.agree(dice.randbytes(12), dice.randbytes(8), dice.randbytes(length))
 
 
 @pytest.mark.parametrize("suite", Suite)

@@ -13,17 +13,19 @@ from tests.native.test_core_unit import ENVIRONMENT, FLAGS
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = {"openssl": 1, "ipsec-mb": 2}
+IPSEC_MB_FILE = "libIPSec_MB.so.1"
 TAG_BYTES = 16
 NO_VECTOR = 2**32 - 1  # none is changed
 
 _ARGUMENTS = {
     "trouble": "I", "new": "IBs?", "free": "p", "forget": "p", "run": "p?ssPpP", "holds": "psP",
     "sealed_bytes": "I", "check": "III", "load": "sIIpP", "check_faulty": "I", "start": "sIIi?",
-    "managers_freed": "",
+    "start_as": "ss", "managers_freed": "",
 }  # fmt: skip
 _RESULTS = {
     "trouble": "s", "new": "p", "free": "", "forget": "", "run": "?", "holds": "?", "sealed_bytes": "I",
-    "check": "s", "load": "?", "check_faulty": "s", "start": "s", "managers_freed": "I",
+    "check": "s", "load": "?", "check_faulty": "s", "start": "s", "start_as": "s",
+    "managers_freed": "I",
 }  # fmt: skip
 _TYPES = {
     "I": ctypes.c_uint32, "B": ctypes.c_uint8, "s": ctypes.c_char_p, "?": ctypes.c_bool, "p": ctypes.c_void_p,
@@ -53,6 +55,12 @@ def door(*options: str) -> ctypes.CDLL:
 def trouble(library: str) -> str:
     """Why a library can not be used here; "" when it can."""
     return (door().door_trouble(LIBRARIES[library]) or b"").decode()
+
+
+def load(file: str, vector: int = NO_VECTOR, byte: int = 0) -> tuple[bool, str]:
+    """(Whether intel-ipsec-mb from this file is good, why not), with one bit of one vector changed."""
+    text = ctypes.create_string_buffer(200)
+    return bool(door().door_load(file.encode(), vector, byte, text, 200)), text.value.decode()
 
 
 class Key:

@@ -20,6 +20,7 @@ from oxidized.ffi.build import ROOT, make_builder, sources
 
 TESTS = (
     "tests/unit/native",
+    "tests/native/test_aead_library.py",
     "tests/golden/test_wire.py",
     "tests/robustness",
     "tests/differential",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 
 import pytest
@@ -10,9 +9,8 @@ import pytest
 from oxidized.core.plane import Suite
 from oxidized.errors import NativeError
 from oxidized.ffi.dataplane import DataPlane, aead_library
-from tests.native.aead_door import LIBRARIES, NO_VECTOR, Key, door, trouble
+from tests.native.aead_door import IPSEC_MB_FILE, LIBRARIES, NO_VECTOR, Key, door, load, trouble
 
-IPSEC_MB = "libIPSec_MB.so.1"
 NONCE = bytes(12)
 KEY = bytes(range(1, 33))
 VECTORS = ("NIST GCM test case 13", "NIST GCM test case 16", "RFC 8439")
@@ -21,11 +19,6 @@ ARCH_NONE, ARCH_NO_AES, ARCH_AVX2 = 0, 1, 4  # IMB_ARCH of intel-ipsec-mb.h
 is_built = "not built in" not in trouble("ipsec-mb")
 needs_build = pytest.mark.skipif(not is_built, reason="no intel-ipsec-mb.h where this was built")
 needs_library = pytest.mark.skipif(bool(trouble("ipsec-mb")), reason=trouble("ipsec-mb"))
-
-
-def load(file: str, vector: int = NO_VECTOR, byte: int = 0) -> tuple[bool, str]:
-    text = ctypes.create_string_buffer(200)
-    return bool(door().door_load(file.encode(), vector, byte, text, 200)), text.value.decode()
 
 
 def test_openssl_is_always_good() -> None:
@@ -98,9 +91,9 @@ def test_another_library_under_its_name() -> None:
 @needs_library
 def test_a_library_that_fails_its_check() -> None:
     for vector, name in enumerate(VECTORS):
-        is_good, why = load(IPSEC_MB, vector, 3)
-        assert not is_good and why.startswith(f"{IPSEC_MB}: self-check failed: {name}")
-    assert load(IPSEC_MB) == (True, "")
+        is_good, why = load(IPSEC_MB_FILE, vector, 3)
+        assert not is_good and why.startswith(f"{IPSEC_MB_FILE}: self-check failed: {name}")
+    assert load(IPSEC_MB_FILE) == (True, "")
 
 
 Start = Callable[[], "bytes | None"]
