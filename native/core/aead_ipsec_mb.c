@@ -24,6 +24,13 @@
 
 #if OXI_HAVE_IPSEC_MB
 #include <intel-ipsec-mb.h>
+#if IMB_VERSION_NUM >= 0x20000 /* its manager is opaque and its direct calls have other names */
+#undef OXI_HAVE_IPSEC_MB
+#define OXI_HAVE_IPSEC_MB 0
+#endif
+#endif
+
+#if OXI_HAVE_IPSEC_MB
 #include <stdlib.h>
 
 enum { ALIGNMENT = 64 }; /* of gcm_key_data, by the library's header */
@@ -106,12 +113,9 @@ static bool ipsec_mb_open(void *ctx, uint8_t suite, const nonce *n, const uint8_
     return is_authentic;
 }
 
-/* The manager's function pointers are where the header says in every 1.x from the header's version on: the
- * library only appends. Any other version is another layout. */
-static bool layout_fits(unsigned found)
-{
-    return found >> 16 == IMB_VERSION_NUM >> 16 && found >= IMB_VERSION_NUM;
-}
+/* Major and minor version must be those of the header. The soname promises more, and the manager is only ever
+ * appended to; but gcm_key_data has grown between versions, and the library would write beyond ours. */
+static bool layout_fits(unsigned found) { return found >> 8 == IMB_VERSION_NUM >> 8; }
 
 const char *aead_ipsec_mb_start(aead_symbol_fn *symbol)
 {
@@ -125,14 +129,14 @@ const char *aead_ipsec_mb_start(aead_symbol_fn *symbol)
     if (!get_version || !get_text || !manager_new || !manager_init || !manager_free || !get_errno)
         return "the library lacks a function that is looked for";
     if (!layout_fits(get_version()))
-        return "the library is older than the one this was built with, or of another major version";
+        return "the library is of another version than the header that this was built with";
     IMB_MGR *made = manager_new(0);
     if (!made)
         return "the library has no memory for its manager";
     IMB_ARCH arch = IMB_ARCH_NONE;
     manager_init(made, &arch);
     const char *why = NULL;
-    if (arch == IMB_ARCH_NONE || arch == IMB_ARCH_NOAESNI)
+    if (arch == IMB_ARCH_NONE || !(made->features & IMB_FEATURE_AESNI))
         why = "this processor has no AES instructions";
     else if (get_errno(made) != 0)
         why = "the library's own self-test failed";

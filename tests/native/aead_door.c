@@ -11,6 +11,12 @@
 
 #include "../../native/io/crypto.h"
 
+#if defined(__x86_64__) && __has_include(<intel-ipsec-mb.h>)
+#include <intel-ipsec-mb.h>
+#else
+#define IMB_VERSION_NUM 0
+#endif
+
 enum { PAGE = 4096, DATA_ROOM = 4 * PAGE, AAD_ROOM = PAGE };
 
 typedef struct door {
@@ -161,13 +167,17 @@ static struct {
     int error;
     bool has_memory;
     uint32_t freed;
-    uint64_t manager;
+    uint64_t manager[2]; /* flags and features, the first fields of the true one */
 } fake;
 
 static unsigned fake_version(void) { return fake.version; }
 static const char *fake_text(void) { return "fake"; }
-static void *fake_new(uint64_t flags) { return (void)flags, fake.has_memory ? &fake.manager : NULL; }
-static void fake_init(void *manager, uint32_t *arch) { (void)manager, *arch = fake.arch; }
+static void *fake_new(uint64_t flags) { return (void)flags, fake.has_memory ? fake.manager : NULL; }
+static void fake_init(void *manager, uint32_t *arch)
+{
+    ((uint64_t *)manager)[1] = fake.arch == 1 ? 0 : 1u << 1; /* AESNI */
+    *arch = fake.arch;
+}
 static void fake_free(void *manager) { (void)manager, fake.freed++; }
 static int fake_errno(void *manager) { return (void)manager, fake.error; }
 
@@ -184,6 +194,8 @@ static void *fake_symbol(const char *name)
             return rows[i].function;
     return NULL;
 }
+
+unsigned door_header_version(void) { return IMB_VERSION_NUM; }
 
 /* Why a library like this is not used; NULL would mean that it is. */
 const char *door_start(const char *missing, unsigned version, uint32_t arch, int error, bool has_memory)

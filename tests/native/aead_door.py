@@ -20,12 +20,13 @@ NO_VECTOR = 2**32 - 1  # none is changed
 _ARGUMENTS = {
     "trouble": "I", "new": "IBs?", "free": "p", "forget": "p", "run": "p?ssPpP", "holds": "psP",
     "sealed_bytes": "I", "check": "III", "load": "sIIpP", "check_faulty": "I", "start": "sIIi?",
-    "start_as": "ss", "managers_freed": "",
+    "start_as": "ss", "managers_freed": "", "header_version": "",
 }  # fmt: skip
 _RESULTS = {
     "trouble": "s", "new": "p", "free": "", "forget": "", "run": "?", "holds": "?", "sealed_bytes": "I",
     "check": "s", "load": "?", "check_faulty": "s", "start": "s", "start_as": "s",
     "managers_freed": "I",
+    "header_version": "I",
 }  # fmt: skip
 _TYPES = {
     "I": ctypes.c_uint32, "B": ctypes.c_uint8, "s": ctypes.c_char_p, "?": ctypes.c_bool, "p": ctypes.c_void_p,

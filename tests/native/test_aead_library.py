@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +77,11 @@ def test_a_build_without_the_header() -> None:
     assert without.door_trouble(LIBRARIES["openssl"]) is None
 
 
+def test_a_header_with_another_interface(tmp_path: Path) -> None:
+    (tmp_path / "intel-ipsec-mb.h").write_text("#define IMB_VERSION_NUM 0x20000\n")
+    assert door(f"-I{tmp_path}").door_trouble(LIBRARIES["ipsec-mb"]) == b"not built in"
+
+
 @needs_build
 def test_no_such_file() -> None:
     is_good, why = load("libIPSec_MB-is-not-here.so.9")
@@ -96,22 +102,24 @@ def test_a_library_that_fails_its_check() -> None:
     assert load(IPSEC_MB_FILE) == (True, "")
 
 
+HEADER = door().door_header_version()
 Start = Callable[[], "bytes | None"]
 STARTS: dict[str, tuple[Start, str, int]] = {
     **{
         f"lacks {name}": (
-            lambda name=name: door().door_start(name.encode(), 0x10300, ARCH_AVX2, 0, True),
+            lambda name=name: door().door_start(name.encode(), HEADER, ARCH_AVX2, 0, True),
             "lacks a function", 0,
         )
         for name in ("imb_get_version", "imb_get_version_str", "alloc_mb_mgr", "init_mb_mgr_auto",
                      "free_mb_mgr", "imb_get_errno")
     },
-    "older": (lambda: door().door_start(None, 0x10000, ARCH_AVX2, 0, True), "older than", 0),
-    "next major": (lambda: door().door_start(None, 0x20000, ARCH_AVX2, 0, True), "another major", 0),
-    "no memory": (lambda: door().door_start(None, 0x1FF00, ARCH_AVX2, 0, False), "has no memory", 0),
-    "no AES": (lambda: door().door_start(None, 0x1FF00, ARCH_NO_AES, 0, True), "no AES instructions", 1),
-    "no arch": (lambda: door().door_start(None, 0x1FF00, ARCH_NONE, 0, True), "no AES instructions", 1),
-    "own test": (lambda: door().door_start(None, 0x1FF00, ARCH_AVX2, 7, True), "own self-test failed", 1),
+    "older": (lambda: door().door_start(None, HEADER - 0x100, ARCH_AVX2, 0, True), "another version", 0),
+    "newer": (lambda: door().door_start(None, HEADER + 0x100, ARCH_AVX2, 0, True), "another version", 0),
+    "major": (lambda: door().door_start(None, HEADER + 0x10000, ARCH_AVX2, 0, True), "another version", 0),
+    "no memory": (lambda: door().door_start(None, HEADER + 1, ARCH_AVX2, 0, False), "has no memory", 0),
+    "no AES": (lambda: door().door_start(None, HEADER + 1, ARCH_NO_AES, 0, True), "no AES instructions", 1),
+    "no arch": (lambda: door().door_start(None, HEADER + 1, ARCH_NONE, 0, True), "no AES instructions", 1),
+    "own test": (lambda: door().door_start(None, HEADER + 1, ARCH_AVX2, 7, True), "own self-test failed", 1),
 }  # fmt: skip
 
 
