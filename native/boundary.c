@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "boundary.h"
+#include "io/crypto.h"
 
 _Noreturn void oxi_bug(const char *file, int line, const char *what)
 {
@@ -27,6 +28,25 @@ const char *oxi_drop_help(uint32_t reason) { return reason < DROP_COUNT ? DROPS[
 uint32_t oxi_suite_best(void) { return io_cpu_has_aes() ? OXI_SUITE_AES256GCM : OXI_SUITE_CHACHA20POLY1305; }
 uint64_t oxi_clock_ns(void) { return io_clock_ns(); }
 
+static bool aead_exists(uint32_t n) { return n == OXI_AEAD_OPENSSL || n == OXI_AEAD_IPSEC_MB; }
+
+const char *oxi_aead_name(uint32_t n)
+{
+    return !aead_exists(n) ? NULL : n == OXI_AEAD_OPENSSL ? AEAD_OPENSSL.name : AEAD_IPSEC_MB.name;
+}
+
+const char *oxi_aead_version(uint32_t n)
+{
+    return !aead_exists(n) ? NULL : n == OXI_AEAD_OPENSSL ? aead_openssl_version() : aead_ipsec_mb_version();
+}
+
+const char *oxi_aead_trouble(uint32_t n) { return aead_exists(n) ? crypto_trouble(n) : NULL; }
+
+uint32_t oxi_aead_used(const oxi_dp *h)
+{
+    return !h ? 0 : h->core.library == &AEAD_IPSEC_MB ? OXI_AEAD_IPSEC_MB : OXI_AEAD_OPENSSL;
+}
+
 const char *oxi_stage_name(uint32_t which, uint32_t i)
 {
     switch (which) {
@@ -47,9 +67,11 @@ oxi_dp *oxi_dp_new(const oxi_conf *conf)
                    conf->routes_max >= 1 && conf->routes_max <= 65536 && conf->pool_pkts >= 256 &&
                    conf->pool_pkts <= 8192 && conf->mtu_bytes >= OXI_MTU_MIN &&
                    conf->mtu_bytes <= OXI_MTU_MAX && conf->key_packets_max <= 1ULL << 28 &&
-                   conf->rekey_packets >= 1 && conf->rekey_packets <= conf->key_packets_max;
-    oxi_dp *h = is_good ? calloc(1, sizeof *h) : NULL;
-    if (h && !dp_init(&h->core, conf)) {
+                   conf->rekey_packets >= 1 && conf->rekey_packets <= conf->key_packets_max &&
+                   (conf->aead == OXI_AEAD_AUTO || aead_exists(conf->aead));
+    const aead_library *library = is_good ? crypto_library(conf->aead) : NULL;
+    oxi_dp *h = library ? calloc(1, sizeof *h) : NULL;
+    if (h && !dp_init(&h->core, conf, library)) {
         free(h);
         return NULL;
     }

@@ -358,6 +358,7 @@ class _Loader:
             name=self._name,
             file=source.file,
             identity_line=source.line(("identity", "key")),
+            library_line=source.line(("crypto", "library")),
             peers=tuple(
                 PeerConfig(**_with_defaults(PeerConfig, {"endpoint": (), **peer.values})) for peer in peers
             ),

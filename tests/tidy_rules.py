@@ -34,11 +34,15 @@ CORE_IMPORTS_OF = {
 }
 OXI_MODULES = {"oxidized/ffi/dataplane.py", "oxidized/ffi/check.py"}
 
-# What the C core may include from the system; the AEAD comes from a library, behind one file.
+# What the C core may include from the system; the AEAD comes from a library, each behind one file.
 CORE_HEADERS = {"assert.h", "limits.h", "stdbool.h", "stddef.h", "stdint.h", "string.h"}
-CORE_HEADERS_OF = {"native/core/aead.c": {"openssl/evp.h"}, "native/core/dp.c": {"stdlib.h"}}
-# Where memory is allocated: once, before the first packet.
-SETUP_FILES = {"native/core/dp.c"}
+CORE_HEADERS_OF = {
+    "native/core/aead_openssl.c": {"openssl/crypto.h", "openssl/evp.h"},
+    "native/core/aead_ipsec_mb.c": {"intel-ipsec-mb.h", "stdlib.h"},
+    "native/core/dp.c": {"stdlib.h"},
+}
+# Where memory is allocated: once, before the first packet; and once per key, as OpenSSL does by itself.
+SETUP_FILES = {"native/core/dp.c", "native/core/aead_ipsec_mb.c"}
 ALLOCATIONS = ("malloc", "calloc", "realloc", "free", "aligned_alloc", "posix_memalign")
 IMPURE = (
     "printf", "fprintf", "snprintf", "puts", "perror", "fopen", "fwrite", "fread", "open", "close",

@@ -58,6 +58,9 @@ static bool peers_init(dp *d)
         return false;
     }
     d->sessions.count = count * SESSIONS_PER_PEER;
+    for (uint32_t i = 0; i < d->sessions.count; i++)
+        for (uint32_t k = 0; k < OXI_EPOCHS; k++)
+            d->sessions.slots[i].keys[k].rx.library = d->sessions.slots[i].keys[k].tx.library = d->library;
     for (uint32_t i = 0; i < count; i++)
         for (uint32_t k = 0; k < OXI_PATHS_MAX; k++, sent += SENT_RING)
             d->peers[i].paths[k].sent.at = sent;
@@ -72,10 +75,11 @@ static bool routes_init(dp *d, route_table *t)
     return t->nodes != NULL;
 }
 
-bool dp_init(dp *d, const oxi_conf *conf)
+bool dp_init(dp *d, const oxi_conf *conf, const aead_library *library)
 {
     memset(d, 0, sizeof *d);
     d->conf = *conf;
+    d->library = library;
     d->wake_ns = NEVER_NS;
     bool is_ok = pool_init(d, &d->pool, conf->pool_pkts) && peers_init(d) &&
                  routes_init(d, &d->routes[0]) && routes_init(d, &d->routes[1]) &&

@@ -11,6 +11,7 @@
 
 typedef struct dp {
     oxi_conf conf;
+    const aead_library *library; /* that all keys are made with */
     pool pool;
     session_table sessions;
     peer *peers; /* conf.peers_max */
@@ -45,7 +46,8 @@ extern const uint32_t PATH_OUT_COUNT;
 extern const stage PATH_IN[];
 extern const uint32_t PATH_IN_COUNT;
 
-bool dp_init(dp *d, const oxi_conf *conf); /* allocates everything; false: no memory */
+/* Allocates everything; false: no memory. */
+bool dp_init(dp *d, const oxi_conf *conf, const aead_library *library);
 void dp_release(dp *d);
 
 /* Run count stages over b, as far as it holds packets; their time goes to times[] in a turn that is timed. */

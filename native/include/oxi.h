@@ -41,6 +41,7 @@ typedef enum {
 } oxi_err;
 
 enum { OXI_SUITE_AES256GCM = 1, OXI_SUITE_CHACHA20POLY1305 = 2 };
+enum { OXI_AEAD_AUTO = 0, OXI_AEAD_OPENSSL = 1, OXI_AEAD_IPSEC_MB = 2 };
 enum { OXI_AF_NONE = 0, OXI_AF_CARRIER = 1, OXI_AF_INET = 4, OXI_AF_INET6 = 6 };
 enum { OXI_DIR_OUT = 0, OXI_DIR_IN_DATAGRAM = 1, OXI_DIR_IN_PACKET = 2, OXI_DIRS = 3 };
 /* Whose time is taken: the stages of both paths, and the steps of the shell around them. */
@@ -66,6 +67,8 @@ typedef struct oxi_conf {
     uint64_t rekey_packets;       /* event OXI_EV_REKEY_WANTED after so many packets of an epoch */
     uint64_t key_packets_max;     /* nothing is sealed beyond; at most 2^28 */
     uint64_t key_age_ns_max;      /* nothing is sealed with an older key */
+    uint32_t aead;                /* the crypto library, OXI_AEAD_*; AUTO: the fastest that is good */
+    uint32_t reserved;
 } oxi_conf;
 
 /* The offload header of a packet at the TUN (struct virtio_net_hdr), checked by nobody yet. */
@@ -212,9 +215,15 @@ const char *oxi_drop_help(uint32_t reason);
 /* stages in order (OXI_TIMES_*); NULL past the last */
 const char *oxi_stage_name(uint32_t which, uint32_t i);
 uint32_t oxi_suite_best(void);                /* by what this CPU does fast */
+/* The crypto libraries, OXI_AEAD_OPENSSL and OXI_AEAD_IPSEC_MB; NULL: no such library. */
+const char *oxi_aead_name(uint32_t library);
+const char *oxi_aead_version(uint32_t library); /* "" where it was not found */
+/* Why it can not be used here; NULL: it can.  The first call loads and checks it. */
+const char *oxi_aead_trouble(uint32_t library);
+uint32_t oxi_aead_used(const oxi_dp *dp);     /* which one seals and opens; 0: no plane */
 uint64_t oxi_clock_ns(void);                  /* CLOCK_MONOTONIC, the clock of the io thread */
 
-oxi_dp *oxi_dp_new(const oxi_conf *conf);     /* NULL: bad conf or no memory */
+oxi_dp *oxi_dp_new(const oxi_conf *conf);     /* NULL: bad conf, no memory or no such crypto library */
 void oxi_dp_free(oxi_dp *dp);                 /* stops the io thread first */
 
 /* [owner] peers, routes, paths */

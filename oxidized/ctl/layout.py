@@ -165,6 +165,7 @@ def interface_block(status: Document) -> str:
             ("mtu", str(interface["mtu_bytes"])),
             ("suite", safe(interface["suite"])),
             ("offload", safe(offload_text(status["offload"]))),
+            ("library", safe(library_text(interface))),
         ),
     )
 
@@ -174,6 +175,12 @@ def offload_text(offload: Mapping[str, Document]) -> str:
     on = [name for name, each in offload.items() if each["active"]]
     off = [f"{name} off ({each['reason']})" for name, each in offload.items() if not each["active"]]
     return ", ".join([" ".join(on), *off] if on else off)
+
+
+def library_text(interface: Document) -> str:
+    """`openssl 3.0.19 (ipsec-mb: why it is not that)`"""
+    reason = f" ({interface['library_reason']})" if interface["library_reason"] else ""
+    return f"{interface['library']} {interface['library_version']}{reason}"
 
 
 def peer_block(peer: Document, now: float, color: bool = False) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -71,6 +72,32 @@ STAGES: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class AeadLibrary:
+    """A crypto library. `version`: "" not found; `trouble`: why it can not be used, "": it can."""
+
+    name: str
+    version: str
+    trouble: str
+
+
+_AEADS: Final = {"auto": int(lib.OXI_AEAD_AUTO)} | {
+    ffi.string(lib.oxi_aead_name(number)).decode(): int(number)
+    for number in (lib.OXI_AEAD_OPENSSL, lib.OXI_AEAD_IPSEC_MB)
+}
+
+
+def aead_library(name: str) -> AeadLibrary:
+    """What is known of "openssl" or "ipsec-mb"; the first call loads that library and checks it."""
+    number = _AEADS[name]
+    trouble = lib.oxi_aead_trouble(number)
+    return AeadLibrary(
+        name=name,
+        version=ffi.string(lib.oxi_aead_version(number)).decode("ascii", "replace"),
+        trouble="" if trouble == ffi.NULL else ffi.string(trouble).decode("utf-8", "replace"),
+    )
+
+
 def _address_write(native: Any, address: Address) -> Any:
     """Fills the `oxi_addr` that `native` points to; returns it."""
     ffi.memmove(native, b"\0" * ffi.sizeof("oxi_addr"), ffi.sizeof("oxi_addr"))
@@ -129,6 +156,7 @@ class DataPlane:
         rekey_packets: int = 1 << 26,
         key_packets_max: int = 1 << 28,
         key_age_ns_max: int = 600 * 10**9,
+        library: str = "auto",
     ) -> None:
         conf = ffi.new("oxi_conf *")
         conf.peers_max = peers_max
@@ -138,9 +166,13 @@ class DataPlane:
         conf.rekey_packets = rekey_packets
         conf.key_packets_max = key_packets_max
         conf.key_age_ns_max = key_age_ns_max
+        conf.aead = _AEADS[library]
         self._dp = lib.oxi_dp_new(conf)
         if self._dp == ffi.NULL:
-            raise NativeError("oxi_dp_new: bad configuration or out of memory", code=int(lib.OXI_E_NOMEM))
+            raise NativeError(
+                "oxi_dp_new: bad configuration, out of memory or no such crypto library",
+                code=int(lib.OXI_E_NOMEM),
+            )
         self.notify_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._buf = ffi.new("uint8_t[]", BATCH_MAX * _STRIDE)
         self._len = ffi.new("uint32_t[]", BATCH_MAX)
@@ -216,6 +248,11 @@ class DataPlane:
 
     def epoch_send(self, now_ns: int, peer: int, epoch: int) -> None:
         _check(lib.oxi_epoch_send(self._dp, now_ns, peer, epoch), "epoch_send")
+
+    def aead(self) -> AeadLibrary:
+        """The crypto library that seals and opens."""
+        number = int(lib.oxi_aead_used(self._dp))
+        return aead_library(ffi.string(lib.oxi_aead_name(number)).decode())
 
     def suite_best(self) -> Suite:
         return Suite(lib.oxi_suite_best())

@@ -36,8 +36,8 @@ from oxidized.core.events import (
 from oxidized.core.plane import Address, Offload, Suite
 from oxidized.core.settings import PeerSettings, TunnelSettings
 from oxidized.core.tunnel import Tunnel
-from oxidized.errors import Absent, ConfigError, Exit, NativeError
-from oxidized.ffi.dataplane import DataPlane
+from oxidized.errors import Absent, ConfigError, Exit, NativeError, Problem
+from oxidized.ffi.dataplane import DataPlane, aead_library
 from oxidized.io import clock, logs, sd_notify
 from oxidized.io.control_socket import ControlSocket
 from oxidized.io.driver import Driver
@@ -160,6 +160,10 @@ class Daemon:
         self._spawn(self._watch(), "watchdog")
         log.info("%s is up: %s", interface.name, self._ports())
         log.info("offloads: %s", self._offloads)
+        library = self._library()
+        log.info("crypto library: %s %s", library["library"], library["library_version"])
+        if library["library_reason"]:
+            log.info("the faster crypto library is not used: %s", library["library_reason"])
         sd_notify.notify("READY=1", f"STATUS={self._summary()}")
 
     async def _serve(self, undo: AsyncExitStack) -> None:
@@ -178,6 +182,8 @@ class Daemon:
 
     def _plane_make(self) -> DataPlane:
         settings = self._settings
+        if trouble := aead_library("openssl").trouble:
+            raise StartError(f"nothing here can be trusted with a key: openssl: {trouble}")
         peers_min = PEERS_MIN_HUB if settings.accept else PEERS_MIN_EDGE
         routes = sum(len(peer.allowed_ips) for peer in settings.peers)
         self._bounds = Bounds(
@@ -195,6 +201,7 @@ class Daemon:
             rekey_packets=settings.rekey_packets,
             key_packets_max=KEY_PACKETS_MAX,
             key_age_ns_max=max(KEY_AGES_MAX * settings.rekey_after_ns, KEY_AGE_NS_MIN),
+            library=self._config.crypto.library,
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -333,7 +340,15 @@ class Daemon:
             "listen": [str(Address(ip=ip, port=port)) for ip, port in self._sockets.bound],
             "addresses": [str(address) for address in interface.address],
             "suite": SUITE_NAMES[self._plane.suite_best()] if suite == "auto" else suite,
+            **self._library(),
         }
+
+    def _library(self) -> dict[str, str]:
+        """The crypto library in use; where the faster one was looked for in vain, why."""
+        used = self._plane.aead()
+        wants_faster = self._config.crypto.library == "auto" and used.name == "openssl"
+        reason = f"ipsec-mb: {aead_library('ipsec-mb').trouble}" if wants_faster else ""
+        return {"library": used.name, "library_version": used.version, "library_reason": reason}
 
     def _facts(self, peer: PeerSettings) -> PeerFacts:
         return PeerFacts(
@@ -450,11 +465,20 @@ def _take(tunnel: Tunnel, settings: TunnelSettings, steps: PeerSteps, now_ns: in
         tunnel.peer_add(peer, now_ns)
 
 
+def library_check(config: Config) -> None:
+    """Raises ConfigError when the file wants a crypto library that can not be used here."""
+    wanted = config.crypto.library
+    if wanted != "auto" and (trouble := aead_library(wanted).trouble):
+        message = f'"{wanted}" can not be used here: {trouble}; "auto" takes what can'
+        raise ConfigError(Problem(config.file, config.library_line, "crypto.library", message))
+
+
 def main(config_path: str) -> int:
     """Run the tunnel of one configuration file until it is told to stop; the exit status of the process."""
     try:
         config = configuration.load(config_path)
         settings = config.to_settings()
+        library_check(config)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return Exit.CONFIG

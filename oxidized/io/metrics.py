@@ -52,7 +52,7 @@ METRICS: tuple[Metric, ...] = (
         "oxidized_interface_info",
         "gauge",
         "1; what this end is. The key's first 8 characters.",
-        ("role", "suite", "public_key"),
+        ("role", "suite", "library", "library_version", "public_key"),
     ),
     Metric("oxidized_interface_mtu_bytes", "gauge", "Largest inner packet."),
     Metric("oxidized_peers", "gauge", "Configured peers by state.", ("state",)),
@@ -272,7 +272,8 @@ def render(status: Mapping[str, Any], peers_max: int = METRICS_PEERS_MAX) -> str
     page = _Page(interface["name"])
     page.add("oxidized_build_info", 1, status["version"])
     key = _key_short(interface["public_key"])
-    page.add("oxidized_interface_info", 1, interface["role"], interface["suite"], key)
+    facts = [interface[name] for name in ("role", "suite", "library", "library_version")]
+    page.add("oxidized_interface_info", 1, *facts, key)
     page.add("oxidized_interface_mtu_bytes", interface["mtu_bytes"])
     _add_peers(page, status["peers"], peers_max)
     _add_plane(page, status["plane"])

@@ -9,6 +9,7 @@
 #include "../../native/core/checksum.h"
 #include "../../native/core/stages.h"
 #include "../../native/core/wire.h"
+#include "../../native/io/crypto.h"
 
 enum { BATCHES = 300, ROUTES = 1000, OPS = 200000, SUPER_SEGMENTS = 40 };
 
@@ -36,7 +37,7 @@ static dp *plane_new(void)
     const oxi_conf conf = { .peers_max = 4, .routes_max = ROUTES + 2, .pool_pkts = 512, .mtu_bytes = 1420,
                             .rekey_packets = 1ULL << 28, .key_packets_max = 1ULL << 28,
                             .key_age_ns_max = UINT64_MAX };
-    if (!d || !dp_init(d, &conf))
+    if (!d || !dp_init(d, &conf, crypto_library(OXI_AEAD_AUTO)))
         abort();
     return d;
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from oxidized.core.plane import Suite
-from oxidized.ffi.dataplane import BATCH_MAX, STAGES
+from oxidized.ffi.dataplane import BATCH_MAX, STAGES, aead_library
 from tests.native.rig import EDGE, INNER_A, INNER_B, Pair, Solo, ipv4
 from tests.native.test_core_unit import ENVIRONMENT
 
@@ -32,21 +32,33 @@ def report(name: str, spent_s: float, packets: int, what: str = "") -> None:
     print(f"{name:28} {spent_s / packets * 1e9:8.1f} ns/packet  {what}")
 
 
-def test_stages(tmp_path: Path) -> None:
+def measured(folder: Path, name: str) -> list[str]:
+    """Builds and runs a program of this folder; shows what it prints, returns what it measured."""
     core = sorted(str(path) for path in (ROOT / "native/core").glob("*.c"))
-    program = tmp_path / "stages"
-    source = str(Path(__file__).with_name("stages.c"))
-    subprocess.run(
-        ["gcc", *FLAGS, "-o", str(program), source, *core, "-lcrypto"], check=True, env=ENVIRONMENT
-    )
+    program = folder / name
+    sources = [str(Path(__file__).with_name(f"{name}.c")), *core, str(ROOT / "native/io/crypto.c")]
+    subprocess.run(["gcc", *FLAGS, "-o", str(program), *sources, "-lcrypto"], check=True, env=ENVIRONMENT)
     done = subprocess.run([program], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     print("\n" + done.stdout, end="")
-    measured = {
-        line.split()[0].rpartition("/")[0]
-        for line in done.stdout.splitlines()
-        if line.startswith(("out/", "in/"))
-    }
-    assert measured == {f"{path}/{name}" for path in ("out", "in") for name in STAGES[path]}
+    return [line.split()[0] for line in done.stdout.splitlines()]
+
+
+def test_stages(tmp_path: Path) -> None:
+    found = measured(tmp_path, "stages")
+    stages = {name.rpartition("/")[0] for name in found if name.startswith(("out/", "in/"))}
+    assert stages == {f"{path}/{name}" for path in ("out", "in") for name in STAGES[path]}
+
+
+def test_aeads(tmp_path: Path) -> None:
+    """Each crypto library that is good here, at the sizes of tunnels."""
+    found = measured(tmp_path, "aead")
+    names = [name for name in ("openssl", "ipsec-mb") if not aead_library(name).trouble]
+    assert found == [
+        f"aead/{name}/{suite}/{size}"
+        for suite in ("aes-256-gcm", "chacha20-poly1305")
+        for size in (64, 256, 1400, 9000)
+        for name in names
+    ]
 
 
 @pytest.mark.parametrize("suite", Suite, ids=["aes-256-gcm", "chacha20-poly1305"])

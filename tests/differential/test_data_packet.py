@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oxidized.core.plane import Suite
+from oxidized.ffi.dataplane import aead_library
 from tests.differential import reference as ref
 from tests.differential.reference import Ack, Inner, Ping, Pong, parse
 from tests.native.rig import (
@@ -28,13 +29,17 @@ from tests.native.rig import (
 )  # fmt: skip
 
 SUITES = st.sampled_from(list(Suite))
+HERE = [name for name in ("openssl", "ipsec-mb") if not aead_library(name).trouble]
+LIBRARIES = st.sampled_from(HERE)
 PAYLOADS = st.binary(max_size=1392)
 
 
 @settings(max_examples=60)
-@given(SUITES, st.lists(PAYLOADS, min_size=1, max_size=12), st.booleans())
-def test_what_the_plane_seals_the_reference_opens(suite: Suite, payloads: list[bytes], is_v6: bool) -> None:
-    rig = Solo(suite=suite)
+@given(SUITES, LIBRARIES, st.lists(PAYLOADS, min_size=1, max_size=12), st.booleans())
+def test_what_the_plane_seals_the_reference_opens(
+    suite: Suite, library: str, payloads: list[bytes], is_v6: bool
+) -> None:
+    rig = Solo(suite=suite, library=library)
     sources = ("fd00::2", "fd00::1") if is_v6 else (INNER_B, INNER_A)
     packets = [(ipv6 if is_v6 else ipv4)(*sources, payload[:1380]) for payload in payloads]
     rig.send(*packets)
@@ -46,9 +51,11 @@ def test_what_the_plane_seals_the_reference_opens(suite: Suite, payloads: list[b
 
 
 @settings(max_examples=60)
-@given(SUITES, st.lists(st.tuples(PAYLOADS, st.integers(0, 3)), min_size=1, max_size=12))
-def test_what_the_reference_seals_the_plane_opens(suite: Suite, payloads: list[tuple[bytes, int]]) -> None:
-    rig = Solo(suite=suite)
+@given(SUITES, LIBRARIES, st.lists(st.tuples(PAYLOADS, st.integers(0, 3)), min_size=1, max_size=12))
+def test_what_the_reference_seals_the_plane_opens(
+    suite: Suite, library: str, payloads: list[tuple[bytes, int]]
+) -> None:
+    rig = Solo(suite=suite, library=library)
     packets = [ipv4(payload=payload) for payload, _ in payloads]
     rig.receive(*[rig.far.seal(p, path=path) for p, (_, path) in zip(packets, payloads, strict=True)])
     assert rig.delivered() == packets
@@ -149,6 +156,20 @@ def test_one_changed_bit_is_enough(payload: bytes, data: st.DataObject) -> None:
     assert rig.plane.stats()["opened_datagrams"] == 0
     rig.receive(good)
     assert len(rig.delivered()) == 1, "a forgery does not use up the number"
+
+
+@pytest.mark.parametrize("suite", Suite)
+@pytest.mark.parametrize("library", HERE)
+def test_every_bit_of_the_tag_counts(library: str, suite: Suite) -> None:
+    rig = Solo(suite=suite, library=library)
+    good = rig.far.seal(ipv4())
+    for bit in range(8 * (len(good) - 16), 8 * len(good)):
+        bad = bytearray(good)
+        bad[bit // 8] ^= 1 << bit % 8
+        rig.receive(bytes(bad))
+    assert drops(rig.plane) == {("receive_datagram", "forged"): 128}
+    rig.receive(good)
+    assert len(rig.delivered()) == 1
 
 
 @settings(max_examples=100)

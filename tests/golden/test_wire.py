@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from oxidized.core.plane import SessionKeys, Suite
+from oxidized.ffi.dataplane import aead_library
 from tests.differential.reference import End, Inner, Ping, Pong, parse
 from tests.golden import wire_vectors as golden
 from tests.native.rig import EDGE, KEY_A, KEY_B, MS, PAYLOAD_MAX, Solo, drops, ipv4, key
@@ -79,10 +80,13 @@ EMITS: dict[str, Callable[[Solo], None]] = {
 }
 
 
+@pytest.mark.parametrize(
+    "library", [name for name in ("openssl", "ipsec-mb") if not aead_library(name).trouble]
+)
 @pytest.mark.parametrize("suite", Suite, ids=["aes-256-gcm", "chacha20-poly1305"])
 @pytest.mark.parametrize("case", EMITS)
-def test_plane_emits_the_vector(case: str, suite: Suite) -> None:
-    rig = Solo(suite=suite)
+def test_plane_emits_the_vector(case: str, suite: Suite, library: str) -> None:
+    rig = Solo(suite=suite, library=library)
     EMITS[case](rig)
     vector = next(v for n, v in VECTORS.items() if n.startswith(case + "/") and v["suite"] == suite)
     assert [datagram.hex() for datagram, _ in rig.sent()] == [vector["datagram"]]

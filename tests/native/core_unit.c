@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../native/core/aead.h"
+#include "../../native/core/aead_library.h"
 #include "../../native/core/ring.h"
 #include "../../native/core/stages.h"
 #include "../../native/core/wire.h"
@@ -138,7 +138,7 @@ static void aeads(void)
 {
     uint8_t key[32] = { 1 }, aad[8] = { 2 }, data[64 + TAG_BYTES], before[64];
     for (uint8_t suite = 1; suite <= 2; suite++) {
-        aead seal = { 0 }, open = { 0 };
+        aead seal = { .library = &AEAD_OPENSSL }, open = { .library = &AEAD_OPENSSL };
         nonce n = aead_nonce(3, 0x0102030405060708ULL);
         static const uint8_t expected[12] = { 0, 0, 0, 3, 1, 2, 3, 4, 5, 6, 7, 8 };
         CHECK(memcmp(n.bytes, expected, sizeof expected) == 0);
@@ -175,7 +175,7 @@ static dp *plane_new(void)
     dp *d = calloc(1, sizeof *d);
     const oxi_conf conf = { .peers_max = 2, .routes_max = 2000, .pool_pkts = 256, .mtu_bytes = 1420,
                             .rekey_packets = 1, .key_packets_max = 1, .key_age_ns_max = 1 };
-    CHECK(d && dp_init(d, &conf));
+    CHECK(d && dp_init(d, &conf, &AEAD_OPENSSL));
     return d;
 }
 

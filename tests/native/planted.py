@@ -20,6 +20,7 @@ from oxidized.ffi.build import ROOT, make_builder, sources
 
 TESTS = (
     "tests/unit/native",
+    "tests/native/test_aead_library.py",
     "tests/golden/test_wire.py",
     "tests/robustness",
     "tests/differential",
@@ -74,8 +75,19 @@ MUTANTS = (
         "aead_open(&k->rx, &n, header, 0,",
     ),
     Mutant(
-        "tag not checked", "core/aead.c", "EVP_DecryptFinal_ex(ctx, none, &out) == 1", "((void)none, true)"
+        "tag not checked",
+        "core/aead_openssl.c",
+        "EVP_DecryptFinal_ex(ctx, none, &out) == 1",
+        "((void)none, true)",
     ),
+    Mutant(
+        "tag not checked by the other library",
+        "core/aead_ipsec_mb.c",
+        "tags_are_equal(tag, data + len);",
+        "true;",
+    ),
+    Mutant("tag checked but for its end", "core/aead_ipsec_mb.c", "i < TAG_BYTES", "i + 1 < TAG_BYTES"),
+    Mutant("the wish for a library not heard", "io/crypto.c", "wanted != OXI_AEAD_OPENSSL &&", "true &&"),
     Mutant(
         "number expanded from the largest",
         "core/wire.c",
@@ -272,7 +284,7 @@ class Workshop:
             objects |= self.changed_objects(changed)
         place = self.folder / name
         place.mkdir()
-        libraries = ["-lcrypto", "-lpthread", "-o", str(place / "_oxi.abi3.so")]
+        libraries = ["-lcrypto", "-lpthread", "-ldl", "-o", str(place / "_oxi.abi3.so")]
         subprocess.run(
             ["gcc", "-shared", str(self.glue), *map(str, objects.values()), *libraries], check=True
         )

@@ -97,10 +97,11 @@ class Solo:
 
     def __init__(
         self, *, suite: Suite = Suite.AES_256_GCM, is_initiator: bool = False, may_send: bool = True,
-        keepalive_ns: int = 0, dead_after_ns: int = 5 * S, address: Address | None = EDGE, **conf: int,
+        keepalive_ns: int = 0, dead_after_ns: int = 5 * S, address: Address | None = EDGE,
+        library: str = "auto", **conf: int,
     ) -> None:  # fmt: skip
         self.now_ns = START_NS
-        self.plane = DataPlane(**conf)
+        self.plane = DataPlane(library=library, **conf)
         weakref.finalize(self, self.plane.close)
         self.peer = self.plane.peer_add(
             keepalive_ns=keepalive_ns, dead_after_ns=dead_after_ns, is_initiator=is_initiator

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from oxidized.ffi.dataplane import aead_library
 from tests.netns.harness import Daemon, Namespace
 
 pytestmark = pytest.mark.netns
@@ -48,6 +49,11 @@ OPEN_TUN = (
     'mount -t tmpfs -o mode=755 none /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec "$@"',
     "sh",
 )
+# As where intel-ipsec-mb is not installed: an empty file stands in its place.
+FILES = 'ldconfig -p | sed -n "s/.*libIPSec_MB.so.1 .*=> //p"'
+HIDDEN = f'for f in $({FILES}); do mount --bind /dev/null "$f"; done'
+NO_IPSEC_MB = ("unshare", "-m", "sh", "-c", f'{HIDDEN}; exec "$@"', "sh")
+BEST = "openssl" if aead_library("ipsec-mb").trouble else "ipsec-mb"
 NO_TUN = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /dev/net && exec "$@"', "sh")
 
 # prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN): what MemoryDenyWriteExecute= asks of the kernel (Linux 6.3).
@@ -121,6 +127,20 @@ def test_bad_configuration(hub: Callable[..., Daemon]) -> None:
     assert status == 78 and "a.toml:" in line and "listen.mtu: unknown key" in line
 
 
+def test_without_the_faster_crypto_library(hub: Callable[..., Daemon]) -> None:
+    daemon = hub("a", HUB, *NO_IPSEC_MB).start()
+    interface = daemon.ask("status")["interface"]
+    assert interface["library"] == "openssl" and interface["library_reason"].startswith("ipsec-mb: ")
+    assert daemon.end() == 0
+    assert f"the faster crypto library is not used: {interface['library_reason']}" in daemon.log()
+
+
+def test_a_crypto_library_that_is_not_there(hub: Callable[..., Daemon]) -> None:
+    status, line = refused(hub("a", HUB + '[crypto]\nlibrary = "ipsec-mb"\n', *NO_IPSEC_MB))
+    assert status == 78 and "a.toml:" in line
+    assert 'crypto.library: "ipsec-mb" can not be used here: ' in line
+
+
 def test_a_route_that_is_somebody_elses_undoes_everything(hub: Callable[..., Daemon]) -> None:
     daemon = hub("a", HUB.replace('name = "oxd0"', 'name = "oxd0"\ntable = "main"'))
     daemon.namespace.ip("route", "add", "10.70.0.0/24", "dev", "lo")
@@ -165,6 +185,8 @@ def test_as_the_hardened_service(hub: Callable[..., Daemon]) -> None:
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert fields["Uid"].split()[1] == str(NOBODY) and int(fields["CapEff"], 16) == 1 << 12 | 1 << 10
     assert fields["NoNewPrivs"] == "1"
-    assert daemon.ask("status")["peers"][0]["state"] == "down"
+    document = daemon.ask("status")
+    assert document["peers"][0]["state"] == "down"
+    assert document["interface"]["library"] == BEST, "no rule of the service keeps it from being loaded"
     assert daemon.end() == 0
     assert daemon.namespace.rules("-4") == []

@@ -256,6 +256,7 @@ def test_no_plane(name: str) -> None:
 def test_no_plane_where_there_is_no_error_code() -> None:
     lib.oxi_dp_free(NULL)
     assert lib.oxi_tick(NULL, 5) == 2**64 - 1
+    assert lib.oxi_aead_used(NULL) == lib.OXI_AEAD_AUTO
 
 
 def test_every_function_is_tried() -> None:
@@ -263,6 +264,10 @@ def test_every_function_is_tried() -> None:
     functions = {name.removeprefix("oxi_") for name in dir(lib) if name.startswith("oxi_")}
     others = {
         "abi",
+        "aead_name",
+        "aead_trouble",
+        "aead_used",
+        "aead_version",
         "clock_ns",
         "drop_help",
         "drop_name",
@@ -282,6 +287,7 @@ BAD_CONF = {
     "mtu_bytes": (0, lib.OXI_MTU_MIN - 1, lib.OXI_MTU_MAX + 1, 2**32 - 1),
     "rekey_packets": (0, (1 << 28) + 1, 2**64 - 1),
     "key_packets_max": (0, (1 << 20) - 1, (1 << 28) + 1, 2**64 - 1),
+    "aead": (3, 2**32 - 1),
 }
 
 
@@ -307,6 +313,8 @@ def test_names_end() -> None:
     for function in (lib.oxi_drop_name, lib.oxi_drop_help):
         assert function(0) != NULL
         assert function(lib.OXI_DROPS_MAX) == function(2**32 - 1) == NULL
+    for function in (lib.oxi_aead_name, lib.oxi_aead_version, lib.oxi_aead_trouble):
+        assert function(lib.OXI_AEAD_AUTO) == function(3) == function(2**32 - 1) == NULL
     assert lib.oxi_stage_name(lib.OXI_DIR_OUT, 2**32 - 1) == lib.oxi_stage_name(77, 2**32 - 1) == NULL
 
 

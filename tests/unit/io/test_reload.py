@@ -96,6 +96,7 @@ def test_nothing_changed(files: Files) -> None:
         ("[crypto]", '[crypto]\nrekey_after = "121s"', "crypto.rekey_after", True),
         ("[crypto]", "[crypto]\nrekey_packets = 5000", "crypto.rekey_packets", True),
         ("[crypto]", '[crypto]\nsuite = "chacha20-poly1305"', "crypto.suite", False),
+        ("[crypto]", '[crypto]\nlibrary = "openssl"', "crypto.library", True),
         ("[control]", '[control]\nsocket = "/run/other"', "control.socket", True),
         ('metrics = ""', 'metrics = "127.0.0.1:1"', "control.metrics", False),
         ('level = "info"', 'level = "debug"', "log.level", False),
@@ -108,7 +109,8 @@ def test_each_key_is_applied_or_waits(files: Files, before: str, after: str, key
     target = compare(old, files.read((before, after)), BOUNDS)
     expected = {"applied": [], "needs_restart": [key]} if waits else {"applied": [key], "needs_restart": []}
     assert outcome(target) == expected
-    config = dataclasses.replace(target.config, identity_line=old[0].identity_line)
+    lines = {name: getattr(old[0], name) for name in ("identity_line", "library_line")}
+    config = dataclasses.replace(target.config, **lines)
     is_kept = config == old[0] and target.settings == old[1]
     assert is_kept == waits, "what waits is not in what the daemon goes on with"
 

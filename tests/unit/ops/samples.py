@@ -133,6 +133,9 @@ _STATUS: dict[str, Any] = {
         "listen": ["0.0.0.0:51877", "[::]:51877"],
         "addresses": ["10.70.0.2/24", "fd70::2/64"],
         "suite": "aes-256-gcm",
+        "library": "ipsec-mb",
+        "library_version": "1.3.0",
+        "library_reason": "",
     },
     "peers": [peer_document(), DOWN_PEER],
     "plane": {

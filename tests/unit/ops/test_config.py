@@ -39,7 +39,7 @@ def test_defaults(tmp_path: Path) -> None:
     )
     assert found.listen is None
     assert found.crypto == config.CryptoConfig(
-        suite="auto", rekey_after=Duration(120 * 10**9), rekey_packets=1 << 26
+        suite="auto", library="auto", rekey_after=Duration(120 * 10**9), rekey_packets=1 << 26
     )
     assert found.control == config.ControlConfig(socket="/run/oxidized/edge/ctl.sock", metrics="")
     assert found.log == config.LogConfig(level="info", format="auto")
@@ -383,10 +383,8 @@ def test_our_own_key_as_a_peers(tmp_path: Path) -> None:
 def test_effective_configuration_loads_to_the_same(tmp_path: Path, text: str) -> None:
     found = config.load(write(tmp_path, text + '[log]\nlevel = "info,driver=debug"\n'))
     again = config.load(write(tmp_path, config.effective(found), "again.toml"))
-    assert (
-        dataclasses.replace(again, name=found.name, file=found.file, identity_line=found.identity_line)
-        == found
-    )
+    where = {name: getattr(found, name) for name in ("name", "file", "identity_line", "library_line")}
+    assert dataclasses.replace(again, **where) == found
 
 
 @pytest.mark.parametrize("name", ["edge.toml", "hub.toml"])
