@@ -44,7 +44,7 @@ const char *oxi_aead_trouble(uint32_t n) { return aead_exists(n) ? crypto_troubl
 
 uint32_t oxi_aead_used(const oxi_dp *h)
 {
-    return !h ? 0 : h->core.library == &AEAD_IPSEC_MB ? OXI_AEAD_IPSEC_MB : OXI_AEAD_OPENSSL;
+    return !h ? 0 : h->cores[0].library == &AEAD_IPSEC_MB ? OXI_AEAD_IPSEC_MB : OXI_AEAD_OPENSSL;
 }
 
 const char *oxi_stage_name(uint32_t which, uint32_t i)
@@ -61,6 +61,27 @@ const char *oxi_stage_name(uint32_t which, uint32_t i)
     }
 }
 
+static oxi_dp *planes_new(const oxi_conf *conf, const aead_library *library)
+{
+    oxi_dp *h = calloc(1, sizeof *h + conf->workers * sizeof(dp));
+    uint8_t *owners = calloc(conf->peers_max, 1);
+    if (!h || !owners) {
+        free(h);
+        free(owners);
+        return NULL;
+    }
+    h->owners = owners;
+    bool is_ok = true;
+    while (is_ok && h->workers < conf->workers) {
+        is_ok = dp_init(&h->cores[h->workers], conf, library);
+        h->workers += is_ok;
+    }
+    if (is_ok && dp_join(h->cores, h->workers, owners))
+        return h;
+    oxi_dp_free(h);
+    return NULL;
+}
+
 oxi_dp *oxi_dp_new(const oxi_conf *conf)
 {
     bool is_good = conf && conf->peers_max >= 1 && conf->peers_max <= OXI_PEERS_LIMIT &&
@@ -68,14 +89,10 @@ oxi_dp *oxi_dp_new(const oxi_conf *conf)
                    conf->pool_pkts <= 8192 && conf->mtu_bytes >= OXI_MTU_MIN &&
                    conf->mtu_bytes <= OXI_MTU_MAX && conf->key_packets_max <= 1ULL << 28 &&
                    conf->rekey_packets >= 1 && conf->rekey_packets <= conf->key_packets_max &&
-                   (conf->aead == OXI_AEAD_AUTO || aead_exists(conf->aead));
+                   (conf->aead == OXI_AEAD_AUTO || aead_exists(conf->aead)) && conf->workers >= 1 &&
+                   conf->workers <= OXI_WORKERS_MAX;
     const aead_library *library = is_good ? crypto_library(conf->aead) : NULL;
-    oxi_dp *h = library ? calloc(1, sizeof *h) : NULL;
-    if (h && !dp_init(&h->core, conf, library)) {
-        free(h);
-        return NULL;
-    }
-    return h;
+    return library ? planes_new(conf, library) : NULL;
 }
 
 void oxi_dp_free(oxi_dp *h)
@@ -83,7 +100,9 @@ void oxi_dp_free(oxi_dp *h)
     if (!h)
         return;
     oxi_io_stop(h);
-    dp_release(&h->core);
+    for (uint32_t w = 0; w < h->workers; w++)
+        dp_release(&h->cores[w]);
+    free(h->owners);
     free(h);
 }
 
@@ -95,16 +114,31 @@ static void call_run(void *arg)
     c->result = c->run(c->core, c);
 }
 
-int owner_call(oxi_dp *h, call *c)
+int worker_call(oxi_dp *h, uint32_t worker, call *c)
 {
     if (!h)
         return OXI_E_ARG;
-    c->core = &h->core;
-    if (h->io)
-        io_run(h->io, call_run, c);
+    c->core = &h->cores[worker];
+    if (h->ios[worker])
+        io_run(h->ios[worker], call_run, c);
     else
         call_run(c);
     return c->result;
+}
+
+int owner_call(oxi_dp *h, call *c)
+{
+    return worker_call(h, h && c->peer < h->cores[0].conf.peers_max ? h->owners[c->peer] : 0, c);
+}
+
+int all_call(oxi_dp *h, call *c)
+{
+    int first = worker_call(h, 0, c);
+    for (uint32_t w = 1; h && w < h->workers; w++) {
+        int result = worker_call(h, w, c);
+        first = first == OXI_OK ? result : first;
+    }
+    return first;
 }
 
 /* Up to a day: nothing later in the core can then overflow. */
@@ -112,6 +146,31 @@ static bool timers_are_good(uint64_t keepalive_ns, uint64_t dead_after_ns)
 {
     const uint64_t day_ns = 86400 * NS_PER_S;
     return keepalive_ns <= day_ns && dead_after_ns > 0 && dead_after_ns <= day_ns;
+}
+
+static void owner_set(oxi_dp *h, uint32_t number, uint32_t worker)
+{
+    __atomic_store_n(&h->owners[number], (uint8_t)worker, __ATOMIC_RELAXED);
+}
+
+static int do_retire(dp *d, call *c)
+{
+    peer *pr = peer_of(d, c->peer);
+    if (!pr)
+        return OXI_E_ABSENT;
+    peer_pending_drop(pr);
+    peer_retire(d, c->now_ns, pr);
+    return OXI_OK;
+}
+
+/* This worker has the peer's session now: it sends, the others stop. */
+static void owner_move(oxi_dp *h, uint64_t now_ns, uint32_t number, uint32_t worker)
+{
+    owner_set(h, number, worker);
+    call c = { .run = do_retire, .peer = number, .now_ns = now_ns };
+    for (uint32_t w = 0; w < h->workers; w++)
+        if (w != worker)
+            worker_call(h, w, &c);
 }
 
 static int do_peer_add(dp *d, call *c) { return peer_add(d, c->a, c->b, c->flags != 0, c->out); }
@@ -123,7 +182,10 @@ int oxi_peer_add(oxi_dp *h, uint64_t keepalive_ns, uint64_t dead_after_ns, uint3
         return OXI_E_ARG;
     call c = { .run = do_peer_add, .a = keepalive_ns, .b = dead_after_ns, .flags = is_initiator,
                .out = peer_out };
-    return owner_call(h, &c);
+    int result = all_call(h, &c); /* the workers fill their slots in step, so all give the same number */
+    if (result == OXI_OK)
+        owner_set(h, *peer_out, 0);
+    return result;
 }
 
 static int do_peer_timers(dp *d, call *c)
@@ -140,22 +202,33 @@ int oxi_peer_timers(oxi_dp *h, uint32_t number, uint64_t keepalive_ns, uint64_t 
     if (!timers_are_good(keepalive_ns, dead_after_ns))
         return OXI_E_ARG;
     call c = { .run = do_peer_timers, .peer = number, .a = keepalive_ns, .b = dead_after_ns };
-    return owner_call(h, &c);
+    return all_call(h, &c);
+}
+
+static int do_routes_forget(dp *d, call *c)
+{
+    if (!peer_of(d, c->peer))
+        return OXI_E_ABSENT;
+    routes_forget(&d->routes[d->routes_live], (int32_t)c->peer);
+    return OXI_OK;
 }
 
 static int do_peer_remove(dp *d, call *c)
 {
-    peer *pr = peer_of(d, c->peer);
-    if (!pr)
-        return OXI_E_ABSENT;
-    peer_remove(d, pr);
+    while (handover_take(d, c->now_ns))
+        continue;
+    peer_remove(d, peer_of(d, c->peer));
     return OXI_OK;
 }
 
 int oxi_peer_remove(oxi_dp *h, uint32_t number)
 {
-    call c = { .run = do_peer_remove, .peer = number };
-    return owner_call(h, &c);
+    /* First nobody takes anything for it any more, then what is under way ends: the next one in its slot must
+     * not get it. */
+    call c = { .run = do_routes_forget, .peer = number, .now_ns = io_clock_ns() };
+    int result = all_call(h, &c);
+    c.run = do_peer_remove;
+    return result == OXI_OK ? all_call(h, &c) : result;
 }
 
 static int do_routes_set(dp *d, call *c)
@@ -177,7 +250,7 @@ int oxi_routes_set(oxi_dp *h, const oxi_prefix *prefixes, uint32_t count)
     if (!prefixes && count)
         return OXI_E_ARG;
     call c = { .run = do_routes_set, .data = prefixes, .count = count };
-    return owner_call(h, &c);
+    return all_call(h, &c);
 }
 
 bool addr_is_good(const oxi_addr *a)
@@ -207,7 +280,7 @@ int oxi_path_set(oxi_dp *h, uint32_t number, uint32_t path_id, const oxi_addr *a
     if (path_id >= OXI_PATHS_MAX || payload_max > OXI_DATAGRAM_MAX || (addr && !addr_is_good(addr)))
         return OXI_E_ARG;
     call c = { .run = do_path_set, .peer = number, .path = path_id, .data = addr, .count = payload_max };
-    return owner_call(h, &c);
+    return all_call(h, &c);
 }
 
 static int do_index_pick(dp *d, call *c)
@@ -221,7 +294,7 @@ int oxi_index_pick(oxi_dp *h, uint32_t random24, uint32_t *index_out)
     if (!index_out || random24 > INDEX_MAX)
         return OXI_E_ARG;
     call c = { .run = do_index_pick, .flags = random24, .out = index_out };
-    return owner_call(h, &c);
+    return worker_call(h, h ? random24 % h->workers : 0, &c);
 }
 
 static int do_session_install(dp *d, call *c)
@@ -237,7 +310,11 @@ int oxi_session_install(oxi_dp *h, uint64_t now_ns, uint32_t number, const oxi_s
     if (!is_good)
         return OXI_E_ARG;
     call c = { .run = do_session_install, .now_ns = now_ns, .peer = number, .data = s };
-    return owner_call(h, &c);
+    uint32_t worker = h ? s->rx_index % h->workers : 0;
+    int result = worker_call(h, worker, &c);
+    if (result == OXI_OK && s->may_send)
+        owner_move(h, now_ns, number, worker);
+    return result;
 }
 
 static int do_session_send(dp *d, call *c)
@@ -249,7 +326,14 @@ static int do_session_send(dp *d, call *c)
 int oxi_session_send(oxi_dp *h, uint64_t now_ns, uint32_t number)
 {
     call c = { .run = do_session_send, .now_ns = now_ns, .peer = number };
-    return owner_call(h, &c);
+    for (uint32_t w = 0; w == 0 || w < h->workers; w++) { /* one of them has the session that waits */
+        int result = worker_call(h, w, &c);
+        if (result == OXI_OK)
+            owner_move(h, now_ns, number, w);
+        if (result != OXI_E_ABSENT)
+            return result;
+    }
+    return OXI_E_ABSENT;
 }
 
 static int do_session_drop(dp *d, call *c)
@@ -264,7 +348,7 @@ static int do_session_drop(dp *d, call *c)
 int oxi_session_drop(oxi_dp *h, uint32_t number)
 {
     call c = { .run = do_session_drop, .peer = number };
-    return owner_call(h, &c);
+    return all_call(h, &c);
 }
 
 static int do_epoch_install(dp *d, call *c)
@@ -333,74 +417,5 @@ int oxi_offload_set(oxi_dp *h, uint32_t offload)
     if (offload & ~(uint32_t)OXI_OFFLOAD_ALL)
         return OXI_E_ARG;
     call c = { .run = do_offload_set, .flags = offload };
-    return owner_call(h, &c);
-}
-
-/* ---- counters ---- */
-
-/* Word by word, each whole: the writer never waits for us. */
-static void words_copy(void *to, const void *from, size_t bytes)
-{
-    uint64_t *w = to;
-    const uint64_t *r = from;
-    for (size_t i = 0; i < bytes / sizeof *w; i++)
-        w[i] = __atomic_load_n(&r[i], __ATOMIC_RELAXED);
-}
-
-static_assert(sizeof(oxi_stats) % 8 == 0 && sizeof(oxi_peer_stats) % 8 == 0 &&
-                  sizeof(oxi_path_stats) % 8 == 0,
-              "counters are read as 64-bit words");
-
-int oxi_stats_read(oxi_dp *h, oxi_stats *out)
-{
-    if (!h || !out)
-        return OXI_E_ARG;
-    words_copy(out, &h->core.stats, sizeof *out);
-    return OXI_OK;
-}
-
-int oxi_stage_times_read(oxi_dp *h, oxi_stage_time *out)
-{
-    if (!h || !out)
-        return OXI_E_ARG;
-    words_copy(out, h->core.times, sizeof h->core.times);
-    return OXI_OK;
-}
-
-int oxi_peer_stats_read(oxi_dp *h, uint32_t number, oxi_peer_stats *out)
-{
-    if (!h || !out)
-        return OXI_E_ARG;
-    peer *pr = peer_of(&h->core, number);
-    if (!pr)
-        return OXI_E_ABSENT;
-    words_copy(out, &pr->stats, sizeof *out);
-    for (uint32_t i = 0; i < OXI_PATHS_MAX; i++)
-        words_copy(&out->paths[i], &pr->paths[i].stats, sizeof out->paths[i]);
-    return OXI_OK;
-}
-
-/* ---- the thread ---- */
-
-int oxi_io_start(oxi_dp *h, const oxi_io_conf *conf, int *errno_out)
-{
-    if (!h || !conf || !errno_out || conf->tun_fd < 0 || conf->notify_fd < 0 || conf->sock_count < 1 ||
-        conf->sock_count > OXI_SOCKETS_MAX)
-        return OXI_E_ARG;
-    for (uint32_t i = 0; i < conf->sock_count; i++)
-        if (conf->sock_fds[i] < 0)
-            return OXI_E_ARG;
-    if (h->io)
-        return OXI_E_BUSY;
-    return io_start(&h->core, conf, &h->io, errno_out);
-}
-
-int oxi_io_stop(oxi_dp *h)
-{
-    if (!h)
-        return OXI_E_ARG;
-    if (h->io)
-        io_stop(h->io);
-    h->io = NULL;
-    return OXI_OK;
+    return all_call(h, &c);
 }

@@ -5,8 +5,10 @@
 #include "io/io.h"
 
 struct oxi_dp {
-    dp core;
-    io *io; /* NULL: no thread runs; the caller owns the plane */
+    uint32_t workers;
+    uint8_t *owners;          /* the worker that sends to each peer */
+    io *ios[OXI_WORKERS_MAX]; /* NULL: no thread runs; the caller owns the planes */
+    dp cores[];
 };
 
 typedef struct call {
@@ -21,8 +23,11 @@ typedef struct call {
     const void *more;
 } call;
 
-/* Run c->run(core, c) on the thread that owns the plane, and wait. E_ARG: there is no plane. */
+/* Run c->run(core, c) on the thread that owns the plane of this worker, and wait. E_ARG: no plane. */
+int worker_call(oxi_dp *h, uint32_t worker, call *c);
+/* The same for the worker that sends to c->peer; for all, one after the other: the first error, if any. */
 int owner_call(oxi_dp *h, call *c);
+int all_call(oxi_dp *h, call *c);
 
 static inline peer *peer_of(dp *d, uint32_t number) /* NULL: no such peer */
 {

@@ -17,6 +17,21 @@ static pkt *take_in(dp *d, const uint8_t *data, uint32_t len, uint32_t len_max, 
     return NULL;
 }
 
+/* The worker that opens a datagram, by its receiver index; what is no data packet goes to the first. The
+ * kernel is told the same by the program of oxidized/io/sockets.py. */
+static uint32_t datagram_worker(const uint8_t *data, uint32_t len, uint32_t workers)
+{
+    bool is_data = len >= 4 && (data[0] & 0xc0) == 0;
+    return is_data ? (load_be32(data) & INDEX_MAX) % workers : 0;
+}
+
+/* As the kernel spreads flows over the queues of the TUN: any worker, but always the same one for a flow. */
+static uint32_t inner_worker(const uint8_t *data, uint32_t len, uint32_t workers)
+{
+    uint32_t mixed = len >= 40 ? data[39] ^ data[23] : 0;
+    return len >= 20 ? (mixed ^ data[19] ^ data[15]) % workers : 0;
+}
+
 static int do_push(dp *d, call *c)
 {
     const uint8_t *buf = c->data;
@@ -29,7 +44,10 @@ static int do_push(dp *d, call *c)
     uint32_t len_max = is_carried ? OXI_CONTROL_MAX : d->pool.data_max;
     batch b = { .now_ns = c->now_ns };
     for (uint32_t i = 0; i < c->count; i++) {
-        pkt *p = take_in(d, buf + (size_t)i * c->stride, len[i], len_max, dir);
+        const uint8_t *data = buf + (size_t)i * c->stride;
+        uint32_t worker = dir == OXI_DIR_OUT ? inner_worker(data, len[i], d->handover.workers)
+                                             : datagram_worker(data, len[i], d->handover.workers);
+        pkt *p = worker == d->handover.worker ? take_in(d, data, len[i], len_max, dir) : NULL;
         if (!p)
             continue;
         if (from)
@@ -47,6 +65,16 @@ static int do_push(dp *d, call *c)
     return OXI_OK;
 }
 
+static bool is_running(const oxi_dp *h) { return h && h->ios[0]; }
+
+/* Without threads nobody else empties the rings between the workers. */
+static void handovers_finish(oxi_dp *h, uint64_t now_ns)
+{
+    for (uint32_t w = 0; h && !h->ios[0] && w < h->workers; w++)
+        while (handover_take(&h->cores[w], now_ns))
+            continue;
+}
+
 static int push_call(oxi_dp *h, call *c)
 {
     if (!c->data || !c->more || c->count > OXI_BATCH_MAX)
@@ -56,7 +84,9 @@ static int push_call(oxi_dp *h, call *c)
         if (len[i] > c->stride)
             return OXI_E_ARG;
     c->run = do_push;
-    return owner_call(h, c);
+    int result = all_call(h, c);
+    handovers_finish(h, c->now_ns);
+    return result;
 }
 
 int oxi_carrier_push(oxi_dp *h, uint64_t now_ns, uint32_t number, const uint8_t *buf, uint32_t stride,
@@ -70,7 +100,7 @@ int oxi_carrier_push(oxi_dp *h, uint64_t now_ns, uint32_t number, const uint8_t 
 int oxi_inner_push(oxi_dp *h, uint64_t now_ns, const uint8_t *buf, uint32_t stride, const uint32_t *len,
                    uint32_t count)
 {
-    if (h && h->io)
+    if (is_running(h))
         return OXI_E_BUSY;
     call c = { .now_ns = now_ns, .data = buf, .more = len, .stride = stride, .count = count,
                .b = OXI_DIR_OUT };
@@ -80,7 +110,7 @@ int oxi_inner_push(oxi_dp *h, uint64_t now_ns, const uint8_t *buf, uint32_t stri
 int oxi_outer_push(oxi_dp *h, uint64_t now_ns, const uint8_t *buf, uint32_t stride, const uint32_t *len,
                    const oxi_addr *from, uint32_t count)
 {
-    if (h && h->io)
+    if (is_running(h))
         return OXI_E_BUSY;
     if (!from)
         return OXI_E_ARG;
@@ -94,41 +124,56 @@ int oxi_outer_push(oxi_dp *h, uint64_t now_ns, const uint8_t *buf, uint32_t stri
 
 /* ---- packets out, without the thread ---- */
 
+static uint32_t inner_pop(dp *d, uint8_t *buf, uint32_t stride, uint32_t *len, uint32_t *number, uint32_t max)
+{
+    uint32_t n = 0;
+    merge_flush(d);
+    for (; n < max && d->inbox.count; n++) {
+        pkt *p = chain_take_first(d);
+        memcpy(buf + (size_t)n * stride, pkt_data(p), p->len);
+        len[n] = p->len;
+        number[n] = p->peer;
+        dp_delivered(d, p);
+    }
+    return n;
+}
+
 int oxi_inner_pop(oxi_dp *h, uint8_t *buf, uint32_t stride, uint32_t *len, uint32_t *number, uint32_t max)
 {
     if (!h || !buf || !len || !number || stride < OXI_DATAGRAM_MAX)
         return OXI_E_ARG;
-    if (h->io)
+    if (is_running(h))
         return OXI_E_BUSY;
     uint32_t n = 0;
-    merge_flush(&h->core);
-    for (; n < max && h->core.inbox.count; n++) {
-        pkt *p = chain_take_first(&h->core);
-        memcpy(buf + (size_t)n * stride, pkt_data(p), p->len);
-        len[n] = p->len;
-        number[n] = p->peer;
-        dp_delivered(&h->core, p);
-    }
+    for (uint32_t w = 0; w < h->workers; w++)
+        n += inner_pop(&h->cores[w], buf + (size_t)n * stride, stride, len + n, number + n, max - n);
     return (int)n;
+}
+
+static int super_push(dp *d, uint64_t now_ns, const uint8_t *data, uint32_t len, const oxi_super *how)
+{
+    split s;
+    if (!split_begin(&s, data, len, how)) {
+        drop_untaken(d, OXI_DIR_OUT, DROP_BAD_SUPER, len);
+        return OXI_OK;
+    }
+    while (split_peek(&s) > 0) {
+        batch b = { .now_ns = now_ns };
+        path_out_take(d, &s, &b);
+        path_out_run(d, &b);
+    }
+    return OXI_OK;
 }
 
 int oxi_super_push(oxi_dp *h, uint64_t now_ns, const uint8_t *data, uint32_t len, const oxi_super *how)
 {
     if (!h || !data || !how || len > OXI_SUPER_MAX)
         return OXI_E_ARG;
-    if (h->io)
+    if (is_running(h))
         return OXI_E_BUSY;
-    split s;
-    if (!split_begin(&s, data, len, how)) {
-        drop_untaken(&h->core, OXI_DIR_OUT, DROP_BAD_SUPER, len);
-        return OXI_OK;
-    }
-    while (split_peek(&s) > 0) {
-        batch b = { .now_ns = now_ns };
-        path_out_take(&h->core, &s, &b);
-        path_out_run(&h->core, &b);
-    }
-    return OXI_OK;
+    int result = super_push(&h->cores[inner_worker(data, len, h->workers)], now_ns, data, len, how);
+    handovers_finish(h, now_ns);
+    return result;
 }
 
 int oxi_super_pop(oxi_dp *h, uint8_t *buf, uint32_t cap, uint32_t *len_out, uint32_t *packets_out,
@@ -136,11 +181,16 @@ int oxi_super_pop(oxi_dp *h, uint8_t *buf, uint32_t cap, uint32_t *len_out, uint
 {
     if (!h || !buf || !len_out || !packets_out || !how_out || cap < OXI_SUPER_MAX)
         return OXI_E_ARG;
-    if (h->io)
+    if (is_running(h))
         return OXI_E_BUSY;
-    merge_flush(&h->core);
     *len_out = *packets_out = 0;
-    pkt *head = fifo_take(&h->core.inbox);
+    pkt *head = NULL;
+    dp *d = NULL;
+    for (uint32_t w = 0; w < h->workers && !head; w++) {
+        d = &h->cores[w];
+        merge_flush(d);
+        head = fifo_take(&d->inbox);
+    }
     if (!head)
         return OXI_OK;
     uint32_t header_bytes = merge_header(head, buf, how_out);
@@ -150,29 +200,43 @@ int oxi_super_pop(oxi_dp *h, uint8_t *buf, uint32_t cap, uint32_t *len_out, uint
         next = p->chain.next;
         memcpy(buf + *len_out, pkt_data(p) + header_bytes, p->len - header_bytes);
         *len_out += p->len - header_bytes;
-        dp_delivered(&h->core, p);
+        dp_delivered(d, p);
     }
     return OXI_OK;
+}
+
+static uint32_t outer_pop(dp *d, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *to, uint32_t max)
+{
+    uint32_t n = 0;
+    for (; n < max && d->outbox.count; n++) {
+        pkt *p = fifo_take(&d->outbox);
+        memcpy(buf + (size_t)n * stride, pkt_data(p), p->len);
+        len[n] = p->len;
+        to[n] = p->addr;
+        dp_sent(d, p);
+    }
+    return n;
 }
 
 int oxi_outer_pop(oxi_dp *h, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *to, uint32_t max)
 {
     if (!h || !buf || !len || !to || stride < OXI_DATAGRAM_MAX)
         return OXI_E_ARG;
-    if (h->io)
+    if (is_running(h))
         return OXI_E_BUSY;
     uint32_t n = 0;
-    for (; n < max && h->core.outbox.count; n++) {
-        pkt *p = fifo_take(&h->core.outbox);
-        memcpy(buf + (size_t)n * stride, pkt_data(p), p->len);
-        len[n] = p->len;
-        to[n] = p->addr;
-        dp_sent(&h->core, p);
-    }
+    for (uint32_t w = 0; w < h->workers; w++)
+        n += outer_pop(&h->cores[w], buf + (size_t)n * stride, stride, len + n, to + n, max - n);
     return (int)n;
 }
 
-uint64_t oxi_tick(oxi_dp *h, uint64_t now_ns) { return h && !h->io ? dp_tick(&h->core, now_ns) : NEVER_NS; }
+uint64_t oxi_tick(oxi_dp *h, uint64_t now_ns)
+{
+    uint64_t next_ns = NEVER_NS;
+    for (uint32_t w = 0; h && !is_running(h) && w < h->workers; w++)
+        next_ns = min_u64(next_ns, dp_tick(&h->cores[w], now_ns));
+    return next_ns;
+}
 
 /* ---- rings for Python ---- */
 
@@ -199,14 +263,22 @@ int oxi_control_pop(oxi_dp *h, uint8_t *buf, uint32_t stride, uint32_t *len, oxi
 {
     if (!h || !buf || !len || !from || stride < OXI_CONTROL_MAX)
         return OXI_E_ARG;
-    return datagrams_pop(&h->core.control, buf, stride, len, from, NULL, max);
+    int n = 0;
+    for (uint32_t w = 0; w < h->workers; w++)
+        n += datagrams_pop(&h->cores[w].control, buf + (size_t)n * stride, stride, len + n, from + n, NULL,
+                           max - (uint32_t)n);
+    return n;
 }
 
 int oxi_carrier_pop(oxi_dp *h, uint8_t *buf, uint32_t stride, uint32_t *len, uint32_t *number, uint32_t max)
 {
     if (!h || !buf || !len || !number || stride < OXI_CONTROL_MAX)
         return OXI_E_ARG;
-    return datagrams_pop(&h->core.carrier, buf, stride, len, NULL, number, max);
+    int n = 0;
+    for (uint32_t w = 0; w < h->workers; w++)
+        n += datagrams_pop(&h->cores[w].carrier, buf + (size_t)n * stride, stride, len + n, NULL, number + n,
+                           max - (uint32_t)n);
+    return n;
 }
 
 int oxi_event_pop(oxi_dp *h, oxi_event *events, uint32_t max)
@@ -214,12 +286,12 @@ int oxi_event_pop(oxi_dp *h, oxi_event *events, uint32_t max)
     if (!h || !events)
         return OXI_E_ARG;
     uint32_t n = 0;
-    for (; n < max; n++) {
-        oxi_event *slot = ring_read_slot(&h->core.events);
-        if (!slot)
-            break;
-        events[n] = *slot;
-        ring_read_done(&h->core.events);
+    for (uint32_t w = 0; w < h->workers; w++) {
+        ring *r = &h->cores[w].events;
+        for (oxi_event *slot; n < max && (slot = ring_read_slot(r)); n++) {
+            events[n] = *slot;
+            ring_read_done(r);
+        }
     }
     return (int)n;
 }

@@ -28,6 +28,7 @@ from oxidized.config_schema import (
     InterfaceConfig,
     ListenConfig,
     LogConfig,
+    OffloadConfig,
     PeerConfig,
 )
 from oxidized.errors import ConfigError, Problem
@@ -42,6 +43,7 @@ __all__ = [
     "InterfaceConfig",
     "ListenConfig",
     "LogConfig",
+    "OffloadConfig",
     "PeerConfig",
     "effective",
     "load",

@@ -70,6 +70,15 @@ class InterfaceConfig:
         high=4294967295,
         reloadable=False,
     )
+    workers: int = key(
+        "1",
+        "Threads of the packet path, each with a queue of the device and sockets of its own. More than one "
+        "helps a hub with several edges and processors to spare; one edge's packets stay with one thread.",
+        kinds.WHOLE,
+        low=1,
+        high=16,
+        reloadable=False,
+    )
     fwmark: int = key(
         "0x6f78",
         "Mark of our own datagrams, and number of the table for default routes. 0: none.",

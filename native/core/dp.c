@@ -79,6 +79,7 @@ bool dp_init(dp *d, const oxi_conf *conf, const aead_library *library)
 {
     memset(d, 0, sizeof *d);
     d->conf = *conf;
+    d->handover.workers = d->sessions.workers = 1;
     d->library = library;
     d->wake_ns = NEVER_NS;
     bool is_ok = pool_init(d, &d->pool, conf->pool_pkts) && peers_init(d) &&
@@ -93,6 +94,26 @@ bool dp_init(dp *d, const oxi_conf *conf, const aead_library *library)
         return false;
     }
     COUNT_SET(d->stats.memory_bytes, d->memory_bytes);
+    COUNT_SET(d->stats.pool_free_pkts, d->pool.free_count);
+    return true;
+}
+
+bool dp_join(dp *cores, uint32_t count, uint8_t *owners)
+{
+    for (uint32_t w = 0; w < count; w++) {
+        dp *d = &cores[w];
+        handover *h = &d->handover;
+        h->worker = d->sessions.worker = w;
+        h->workers = d->sessions.workers = count;
+        h->owners = owners;
+        uint32_t slot_bytes = (uint32_t)sizeof(handover_slot) + ((d->pool.data_max + 7) & ~7u);
+        for (uint32_t v = 0; v < count; v++) {
+            if (v != w && !ring_init(d, &h->to[v], HANDOVER_RING, slot_bytes))
+                return false;
+            cores[v].handover.from[w] = v == w ? NULL : &h->to[v];
+        }
+        COUNT_SET(d->stats.memory_bytes, d->memory_bytes);
+    }
     return true;
 }
 
@@ -116,6 +137,8 @@ void dp_release(dp *d)
     free(d->control.slots);
     free(d->carrier.slots);
     free(d->events.slots);
+    for (uint32_t w = 0; w < OXI_WORKERS_MAX; w++)
+        free(d->handover.to[w].slots);
     memset(d, 0, sizeof *d);
 }
 

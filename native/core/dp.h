@@ -3,6 +3,7 @@
 #define OXI_DP_H
 #include "allowed_ips.h"
 #include "drop.h"
+#include "handover.h"
 #include "merge.h"
 #include "peer.h"
 #include "pkt.h"
@@ -20,6 +21,7 @@ typedef struct dp {
     fifo outbox;          /* sealed datagrams for UDP */
     fifo inbox;           /* inner packets for the TUN: the first of each chain */
     merge_table merge;    /* chains that may still grow */
+    handover handover;    /* packets for peers of other workers */
     uint32_t offload;     /* OXI_OFFLOAD_*: what the kernel takes and gives in one piece */
     ring control;         /* QUIC datagrams for Python: datagram_slot */
     ring carrier;         /* data packets for the QUIC connection: datagram_slot */
@@ -48,6 +50,9 @@ extern const uint32_t PATH_IN_COUNT;
 
 /* Allocates everything; false: no memory. */
 bool dp_init(dp *d, const oxi_conf *conf, const aead_library *library);
+/* Join count planes that were just made into workers of each other (handover.h). owners: a byte per peer,
+ * borrowed. False: no memory. */
+bool dp_join(dp *cores, uint32_t count, uint8_t *owners);
 void dp_release(dp *d);
 
 /* Run count stages over b, as far as it holds packets; their time goes to times[] in a turn that is timed. */
@@ -63,6 +68,8 @@ static inline void time_end(dp *d, oxi_stage_time *t, uint64_t began_ns, uint32_
 
 /* One batch through all stages; takes the packets over. */
 void path_out_run(dp *d, batch *b); /* inner packets from the TUN */
+/* The same from the stage behind `handover` on. */
+void path_out_resume(dp *d, batch *b);
 /* Cut as many packets of s as b has room for and add them; those without a buffer are counted as dropped. */
 void path_out_take(dp *d, split *s, batch *b);
 void path_in_run(dp *d, batch *b);  /* datagrams from UDP or the carrier */

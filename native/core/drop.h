@@ -23,6 +23,7 @@
     X(CE_NOT_ECT, "ce-not-ect", "marked congested outside, the inner packet bears no mark (RFC 6040)") \
     X(WRONG_SOURCE, "wrong-source", "inner source address not in the peer's allowed_ips")          \
     X(NO_ROUTE, "no-route", "inner destination in nobody's allowed_ips")                           \
+    X(WORKER_FULL, "worker-full", "the worker that sends to this peer is behind: its ring is full")   \
     X(NO_ADDRESS, "no-address", "peer's address not known")                                        \
     X(TOO_BIG, "too-big", "inner packet larger than the path carries")                             \
     X(KEY_WORN, "key-worn", "send key past its packet or age limit; waiting for a rekey")          \

@@ -40,6 +40,7 @@ enum {
      * take, for answers of our own, and for what Python pushes. */
     POOL_RESERVE = 3 * OXI_BATCH_MAX,
     CONTROL_RING = 256,
+    HANDOVER_RING = 256,
     EVENT_RING = 1024,
     CARRIER_RING = 256,
     ACK_SCAN_PNS = 2048, /* how far below the largest an ACK looks for gaps */

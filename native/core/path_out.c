@@ -6,11 +6,13 @@
 const stage PATH_OUT[] = {
     { "ip", ip_out_batch, "is it a packet we may carry?" },
     { "route", route_batch, "whose is it? longest allowed-ips prefix of its destination" },
+    { "handover", handover_batch, "does another worker send to this peer? then it takes over" },
     { "sched", sched_batch, "which session and path, and does it fit?" },
     { "ack", ack_ride_batch, "let a due acknowledgement ride along" },
     { "seal", seal_batch, "number it and encrypt; nobody touches bytes after this" },
     { "emit", emit_batch, "to the socket's outbox or the QUIC carrier" },
 };
+enum { HANDOVER_STAGE = 2 };
 static_assert(sizeof PATH_OUT / sizeof PATH_OUT[0] <= OXI_STAGES_MAX, "each has room for its time");
 const uint32_t PATH_OUT_COUNT = sizeof PATH_OUT / sizeof PATH_OUT[0];
 
@@ -40,4 +42,11 @@ void path_out_run(dp *d, batch *b)
     }
     COUNT_ADD(d->stats.inner_held_packets, b->count);
     stages_run(d, PATH_OUT, PATH_OUT_COUNT, d->times[OXI_TIMES_OUT], b);
+}
+
+void path_out_resume(dp *d, batch *b)
+{
+    OXI_ASSERT(PATH_OUT[HANDOVER_STAGE].run == handover_batch);
+    const uint32_t next = HANDOVER_STAGE + 1;
+    stages_run(d, PATH_OUT + next, PATH_OUT_COUNT - next, d->times[OXI_TIMES_OUT] + next, b);
 }

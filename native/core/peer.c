@@ -90,8 +90,10 @@ void peer_remove(dp *d, peer *pr)
     pr->is_live = false;
 }
 
-/* From now on s sends: packet numbers start anew, so what is remembered of the old ones ends. */
-static void promote(dp *d, uint64_t now_ns, peer *pr, session *s)
+void peer_pending_drop(peer *pr) { session_close(&pr->pending); }
+
+/* The current session opens for a while, but does not send any more. */
+static void current_to_before(uint64_t now_ns, peer *pr)
 {
     session_close(&pr->before);
     current_settle(pr);
@@ -99,6 +101,22 @@ static void promote(dp *d, uint64_t now_ns, peer *pr, session *s)
         pr->before = pr->current;
         pr->before->expires_ns = now_ns + SESSION_GRACE_NS;
     }
+    pr->current = NULL;
+}
+
+void peer_retire(dp *d, uint64_t now_ns, peer *pr)
+{
+    if (!pr->current)
+        return;
+    current_to_before(now_ns, pr);
+    pr->unanswered_ns = 0;
+    wake_at(d, pr, now_ns);
+}
+
+/* From now on s sends: packet numbers start anew, so what is remembered of the old ones ends. */
+static void promote(dp *d, uint64_t now_ns, peer *pr, session *s)
+{
+    current_to_before(now_ns, pr);
     for (uint32_t i = 0; i < OXI_PATHS_MAX; i++)
         pr->paths[i].sent.count = 0;
     pr->current = s;

@@ -43,6 +43,9 @@ void peer_timers(struct dp *d, peer *pr, uint64_t keepalive_ns, uint64_t dead_af
 /* A new session: sends at once if conf says so, else waits for peer_session_send(). */
 int peer_session_install(struct dp *d, uint64_t now_ns, peer *pr, const oxi_session *conf);
 int peer_session_send(struct dp *d, uint64_t now_ns, peer *pr);
+/* Another worker has taken the peer over: nothing is sent from here, the current session opens on. */
+void peer_retire(struct dp *d, uint64_t now_ns, peer *pr);
+void peer_pending_drop(peer *pr);
 void peer_sessions_drop(peer *pr);
 /* Replace the allowed-ips of all peers. */
 int peers_routes_set(struct dp *d, const oxi_prefix *prefixes, uint32_t count);

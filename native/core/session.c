@@ -3,13 +3,15 @@
 
 uint32_t session_index_pick(const session_table *t, uint32_t random24)
 {
-    uint32_t base = random24 - random24 % t->count;
-    if (base + t->count > INDEX_MAX)
+    uint32_t random = random24 / t->workers;
+    uint32_t base = random - random % t->count;
+    if ((base + t->count) * t->workers > INDEX_MAX)
         base = 0;
     for (uint32_t i = 0; i < t->count; i++) {
-        uint32_t slot = (random24 + i) % t->count;
-        if (t->slots[slot].rx_index == 0 && base + slot != 0)
-            return base + slot;
+        uint32_t slot = (random + i) % t->count;
+        uint32_t index = (base + slot) * t->workers + t->worker;
+        if (t->slots[slot].rx_index == 0 && index != 0)
+            return index;
     }
     return 0;
 }
@@ -34,7 +36,7 @@ static void epoch_forget(epoch_keys *k)
 
 session *session_start(session_table *t, uint64_t now_ns, uint32_t peer, const oxi_session *conf)
 {
-    session *s = &t->slots[conf->rx_index % t->count];
+    session *s = session_slot(t, conf->rx_index);
     if (s->rx_index != 0)
         return NULL;
     s->tx_index = conf->tx_index;

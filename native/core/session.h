@@ -1,6 +1,6 @@
 /* session.h - keys and packet numbers shared with one peer (PROTOCOL.md sections 2 and 4).
  *
- * A session is found by its receiver index: slot = index % slots. Its epochs follow each other by
+ * A session is found by its receiver index: slot = index / workers % slots. Its epochs follow each other by
  * rekey; packet numbers go on through all of them. */
 #ifndef OXI_SESSION_H
 #define OXI_SESSION_H
@@ -58,12 +58,19 @@ typedef struct session {
 typedef struct session_table {
     session *slots;
     uint32_t count;
+    uint32_t worker;  /* all indices here are this, modulo workers */
+    uint32_t workers;
 } session_table;
+
+static inline session *session_slot(session_table *t, uint32_t rx_index)
+{
+    return &t->slots[rx_index / t->workers % t->count];
+}
 
 /* NULL: no live session has this index. */
 static inline session *session_find(session_table *t, uint32_t rx_index)
 {
-    session *s = &t->slots[rx_index % t->count];
+    session *s = session_slot(t, rx_index);
     return rx_index != 0 && s->rx_index == rx_index ? s : NULL;
 }
 

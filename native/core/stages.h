@@ -19,6 +19,9 @@ void ip_in_batch(dp *d, batch *b);
 void route_batch(dp *d, batch *b);
 void source_batch(dp *d, batch *b);
 
+/* handover.c */
+void handover_batch(dp *d, batch *b);
+
 /* sched.c */
 void sched_batch(dp *d, batch *b);
 

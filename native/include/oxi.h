@@ -23,6 +23,7 @@ enum {
     OXI_PATHS_MAX = 4,
     OXI_SOCKETS_MAX = 8,
     OXI_PEERS_LIMIT = 4096,
+    OXI_WORKERS_MAX = 16,
     OXI_KEY_BYTES = 32,
     OXI_EPOCHS = 4,
     OXI_SUPER_MAX = 65575,       /* largest super-packet: IPv6 header and 65,535 bytes */
@@ -62,7 +63,8 @@ typedef struct oxi_dp oxi_dp; /* opaque; owned by whoever called oxi_dp_new() */
 typedef struct oxi_conf {
     uint32_t peers_max;           /* 1..OXI_PEERS_LIMIT */
     uint32_t routes_max;          /* allowed-ips prefixes over all peers, 1..65536 */
-    uint32_t pool_pkts;           /* 256..8192 packets of about 9.4 KB */
+    uint32_t pool_pkts;           /* 256..8192 packets, of each worker */
+    uint32_t workers;             /* 1..OXI_WORKERS_MAX planes that share the peers, each with a thread */
     uint32_t mtu_bytes;           /* largest inner packet, OXI_MTU_MIN..OXI_MTU_MAX */
     uint64_t rekey_packets;       /* event OXI_EV_REKEY_WANTED after so many packets of an epoch */
     uint64_t key_packets_max;     /* nothing is sealed beyond; at most 2^28 */
@@ -165,7 +167,9 @@ typedef struct oxi_stats {
     uint64_t inner_in_packets;
     uint64_t inner_in_bytes;
     uint64_t inner_sent_packets;  /* of those, sent inside a datagram */
-    uint64_t inner_held_packets;  /* of those, in the plane now (gauge) */
+    uint64_t inner_held_packets;  /* of those, in the plane now, or between workers (gauge) */
+    uint64_t inner_handed_packets; /* of those, given to the worker of their peer */
+    uint64_t inner_taken_over_packets; /* of those handed, taken by that worker */
     /* taken from UDP and carrier: = control_in + opened + drops[IN_DATAGRAM] */
     uint64_t outer_in_datagrams;
     uint64_t outer_in_bytes;
@@ -202,11 +206,14 @@ typedef struct oxi_stage_time {
 } oxi_stage_time;
 
 typedef struct oxi_io_conf {
-    int      tun_fd;              /* IFF_TUN | IFF_NO_PI, non-blocking; stays the caller's */
+    int      tun_fds[16];         /* of each worker: IFF_TUN | IFF_NO_PI, non-blocking; the caller's */
     uint32_t tun_has_header;      /* IFF_VNET_HDR: a virtio_net_hdr of 10 bytes before each packet */
     int      notify_fd;           /* eventfd written when control, events or carrier packets wait */
-    uint32_t sock_count;          /* 1..OXI_SOCKETS_MAX */
-    int      sock_fds[8];         /* UDP, bound, non-blocking; stay the caller's */
+    uint32_t sock_count;          /* 1..OXI_SOCKETS_MAX, the same for each worker */
+    /* UDP, bound, non-blocking; the caller's. Socket i of worker w is [w * OXI_SOCKETS_MAX + i]. With more
+     * than one worker, socket w of its reuse-port group takes the data packets whose receiver index is w
+     * modulo workers, and socket 0 all others. */
+    int      sock_fds[128];
 } oxi_io_conf;
 
 uint32_t oxi_abi(void);

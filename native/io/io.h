@@ -55,7 +55,13 @@ typedef struct io_call {
 
 typedef struct io {
     dp *core;
-    oxi_io_conf conf;
+    int tun_fd;
+    int notify_fd;
+    uint32_t tun_has_header;
+    uint32_t sock_count;
+    int sock_fds[OXI_SOCKETS_MAX];
+    int worker_fds[OXI_WORKERS_MAX]; /* wake_fd of each worker */
+    bool is_running;
     pthread_t thread;
     pthread_mutex_t callers; /* one Python call at a time */
     sem_t done;
@@ -73,8 +79,12 @@ typedef struct io {
     uint8_t tun_buf[OXI_SUPER_MAX + TUN_HEADER_BYTES];
 } io;
 
-int io_start(dp *d, const oxi_io_conf *conf, io **out, int *errno_out);
-void io_stop(io *o);
+/* The shell of one worker, without its thread. */
+int io_new(dp *d, const oxi_io_conf *conf, uint32_t worker, io **out, int *errno_out);
+/* Start the threads of all workers; 0, or the error with which one could not be started. */
+int io_start(io **ios, uint32_t count);
+void io_join(io *o); /* ends the thread, if it runs */
+void io_free(io *o); /* after the threads of all workers; what it still holds is counted as dropped */
 /* Run f(arg) on the thread that owns the plane and wait for it. The thread never waits for us. */
 void io_run(io *o, void (*f)(void *), void *arg);
 

@@ -55,12 +55,12 @@ static uint32_t fds_fill(io *o, struct pollfd *fds, uint64_t now_ns)
 {
     fds[FD_WAKE] = (struct pollfd){ .fd = o->wake_fd, .events = POLLIN };
     bool reads_tun = o->core->outbox.count == 0 && now_ns >= o->tun_retry_ns;
-    fds[FD_TUN] = (struct pollfd){ .fd = reads_tun ? o->conf.tun_fd : -1, .events = POLLIN };
-    for (uint32_t i = 0; i < o->conf.sock_count; i++) {
+    fds[FD_TUN] = (struct pollfd){ .fd = reads_tun ? o->tun_fd : -1, .events = POLLIN };
+    for (uint32_t i = 0; i < o->sock_count; i++) {
         short events = (short)(POLLIN | ((o->blocked_socks >> i) & 1 ? POLLOUT : 0));
-        fds[FD_SOCKS + i] = (struct pollfd){ .fd = o->conf.sock_fds[i], .events = events };
+        fds[FD_SOCKS + i] = (struct pollfd){ .fd = o->sock_fds[i], .events = events };
     }
-    return FD_SOCKS + o->conf.sock_count;
+    return FD_SOCKS + o->sock_count;
 }
 
 static void wait_for_work(io *o, struct pollfd *fds, uint32_t count, uint64_t now_ns)
@@ -85,6 +85,23 @@ const char *io_step_name(uint32_t i)
     return i < STEP_COUNT ? names[i] : NULL;
 }
 
+/* What other workers left for us; as much as one batch each turn, so that our own queue is not starved. */
+static void handovers(io *o, uint64_t now_ns)
+{
+    handover *h = &o->core->handover;
+    if (h->workers > 1 && handover_take(o->core, now_ns))
+        eventfd_signal(o->wake_fd); /* there may be more */
+}
+
+/* Wake those for whom we have left something. */
+static void handovers_tell(io *o)
+{
+    handover *h = &o->core->handover;
+    for (uint32_t w = 0; h->pending != 0; w++, h->pending >>= 1)
+        if (h->pending & 1)
+            eventfd_signal(o->worker_fds[w]);
+}
+
 static void turn(io *o)
 {
     struct pollfd fds[FDS_MAX];
@@ -99,16 +116,18 @@ static void turn(io *o)
     o->blocked_socks = 0;
     udp_flush(o); /* what a call or an earlier turn left */
     tun_write(o);
-    for (uint32_t i = 0; i < o->conf.sock_count; i++)
+    for (uint32_t i = 0; i < o->sock_count; i++)
         if (fds[FD_SOCKS + i].revents & (POLLIN | POLLERR))
             udp_read(o, i, now_ns);
+    handovers(o, now_ns);
     if (fds[FD_TUN].revents)
         tun_read(o, now_ns);
+    handovers_tell(o);
     dp_tick(o->core, now_ns);
     udp_flush(o);
     if (o->core->wants_notify) {
         o->core->wants_notify = false;
-        eventfd_signal(o->conf.notify_fd);
+        eventfd_signal(o->notify_fd);
     }
 }
 
@@ -129,16 +148,21 @@ static int thread_start(io *o)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int err = pthread_create(&o->thread, NULL, thread_main, o);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    o->is_running = err == 0;
     return err;
 }
 
-int io_start(dp *d, const oxi_io_conf *conf, io **out, int *errno_out)
+int io_new(dp *d, const oxi_io_conf *conf, uint32_t worker, io **out, int *errno_out)
 {
     io *o = calloc(1, sizeof *o);
     if (!o)
         return OXI_E_NOMEM;
     o->core = d;
-    o->conf = *conf;
+    o->tun_fd = conf->tun_fds[worker];
+    o->notify_fd = conf->notify_fd;
+    o->tun_has_header = conf->tun_has_header;
+    o->sock_count = conf->sock_count;
+    memcpy(o->sock_fds, conf->sock_fds + worker * OXI_SOCKETS_MAX, sizeof o->sock_fds);
     o->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     *errno_out = o->wake_fd < 0 ? errno : 0;
     if (o->wake_fd < 0) {
@@ -148,27 +172,40 @@ int io_start(dp *d, const oxi_io_conf *conf, io **out, int *errno_out)
     pthread_mutex_init(&o->callers, NULL);
     sem_init(&o->done, 0, 0);
     COUNT_ADD(d->stats.memory_bytes, sizeof *o);
-    *errno_out = thread_start(o);
-    if (*errno_out) {
-        close(o->wake_fd);
-        free(o);
-        return OXI_E_SYS;
-    }
     *out = o;
     return OXI_OK;
 }
 
-void io_stop(io *o)
+int io_start(io **ios, uint32_t count)
 {
+    int err = 0;
+    for (uint32_t w = 0; w < count; w++)
+        for (uint32_t v = 0; v < count; v++)
+            ios[w]->worker_fds[v] = ios[v]->wake_fd;
+    for (uint32_t w = 0; w < count && err == 0; w++)
+        err = thread_start(ios[w]);
+    return err;
+}
+
+void io_join(io *o)
+{
+    if (!o->is_running)
+        return;
     __atomic_store_n(&o->stop, true, __ATOMIC_RELEASE);
     eventfd_signal(o->wake_fd);
     pthread_join(o->thread, NULL);
+    o->is_running = false;
+}
+
+void io_free(io *o)
+{
     dp *d = o->core;
     pkt *p;
+    d->timing_clock = NULL;
+    handover_drain(d);
     while ((p = fifo_take(&d->outbox)))
         drop_out(d, p, DROP_STOPPED);
     tun_write(o);
-    d->timing_clock = NULL;
     COUNT_ADD(d->stats.memory_bytes, -(uint64_t)sizeof *o);
     close(o->wake_fd);
     sem_destroy(&o->done);

@@ -92,7 +92,7 @@ static ssize_t read_one(io *o)
 {
     dp *d = o->core;
     uint64_t began_ns = time_begin(d);
-    ssize_t n = read(o->conf.tun_fd, o->tun_buf, sizeof o->tun_buf);
+    ssize_t n = read(o->tun_fd, o->tun_buf, sizeof o->tun_buf);
     time_end(d, &d->times[OXI_TIMES_SHELL][STEP_TUN_READ], began_ns, 0);
     return n;
 }
@@ -101,7 +101,7 @@ void tun_read(io *o, uint64_t now_ns)
 {
     dp *d = o->core;
     batch b = { .now_ns = now_ns };
-    uint32_t header = o->conf.tun_has_header ? TUN_HEADER_BYTES : 0;
+    uint32_t header = o->tun_has_header ? TUN_HEADER_BYTES : 0;
     uint32_t taken = 0;
     for (uint32_t i = 0; i < READS_MAX && taken < PKTS_MAX; i++) {
         if (d->pool.free_count < POOL_RESERVE)
@@ -127,10 +127,10 @@ static bool packet_write(io *o, pkt *p)
     static const struct virtio_net_hdr plain;
     struct iovec iov[2] = { { .iov_base = (void *)(uintptr_t)&plain, .iov_len = sizeof plain },
                             { .iov_base = pkt_data(p), .iov_len = p->len } };
-    uint32_t first = o->conf.tun_has_header ? 0 : 1;
+    uint32_t first = o->tun_has_header ? 0 : 1;
     ssize_t want = (ssize_t)p->len + (first ? 0 : TUN_HEADER_BYTES);
     COUNT_ADD(o->core->stats.tun_writes, 1);
-    return writev(o->conf.tun_fd, iov + first, (int)(2 - first)) == want;
+    return writev(o->tun_fd, iov + first, (int)(2 - first)) == want;
 }
 
 /* False: refused. */
@@ -149,7 +149,7 @@ static bool super_write(io *o, const pkt *head, uint8_t *kind_out)
     COUNT_ADD(o->core->stats.tun_writes, 1);
     ssize_t want = (ssize_t)(sizeof h + header_bytes + head->chain.payload_bytes);
     *kind_out = how.kind;
-    return writev(o->conf.tun_fd, iov, (int)count) == want;
+    return writev(o->tun_fd, iov, (int)count) == want;
 }
 
 /* A super-packet was refused whose packets are taken one by one. What the kernel says no to again and again

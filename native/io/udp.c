@@ -128,7 +128,7 @@ void udp_read(io *o, uint32_t sock, uint64_t now_ns)
     uint64_t began_ns = time_begin(d);
     uint64_t before = d->stats.outer_in_datagrams;
     /* Below 0: nothing there, or the error of an earlier send; the next call goes on. */
-    int n = recvmmsg(o->conf.sock_fds[sock], o->rx.msgs, RX_MESSAGES, MSG_DONTWAIT, NULL);
+    int n = recvmmsg(o->sock_fds[sock], o->rx.msgs, RX_MESSAGES, MSG_DONTWAIT, NULL);
     time_end(d, &d->times[OXI_TIMES_SHELL][STEP_UDP_READ], began_ns, 0);
     for (int i = 0; i < n; i++)
         message_take(o, (uint32_t)i, sock, &b);
@@ -310,8 +310,8 @@ void udp_flush(io *o)
         errno = EBADF;
         uint64_t began_ns = time_begin(d);
         uint32_t before = d->outbox.count;
-        if (sock < o->conf.sock_count)
-            n = sendmmsg(o->conf.sock_fds[sock], o->tx.msgs, want, MSG_DONTWAIT);
+        if (sock < o->sock_count)
+            n = sendmmsg(o->sock_fds[sock], o->tx.msgs, want, MSG_DONTWAIT);
         if (n > 0) {
             tx_sent(o, (uint32_t)n);
             time_end(d, &d->times[OXI_TIMES_SHELL][STEP_UDP_SEND], began_ns, before - d->outbox.count);

@@ -152,6 +152,7 @@ class DataPlane:
         peers_max: int = 8,
         routes_max: int = 1024,
         pool_pkts: int = 1024,
+        workers: int = 1,
         mtu_bytes: int = 1420,
         rekey_packets: int = 1 << 26,
         key_packets_max: int = 1 << 28,
@@ -162,6 +163,7 @@ class DataPlane:
         conf.peers_max = peers_max
         conf.routes_max = routes_max
         conf.pool_pkts = pool_pkts
+        conf.workers = workers
         conf.mtu_bytes = mtu_bytes
         conf.rekey_packets = rekey_packets
         conf.key_packets_max = key_packets_max
@@ -173,6 +175,7 @@ class DataPlane:
                 "oxi_dp_new: bad configuration, out of memory or no such crypto library",
                 code=int(lib.OXI_E_NOMEM),
             )
+        self.workers = workers
         self.notify_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._buf = ffi.new("uint8_t[]", BATCH_MAX * _STRIDE)
         self._len = ffi.new("uint32_t[]", BATCH_MAX)
@@ -384,15 +387,22 @@ class DataPlane:
     def offload_set(self, offload: Offload) -> None:
         _check(lib.oxi_offload_set(self._dp, int(offload)), "offload_set")
 
-    def start(self, tun_fd: int, sock_fds: Sequence[int], *, tun_has_header: bool = False) -> None:
-        """Starts the C thread over these descriptors; they stay the caller's to close, after `stop`."""
+    def start(
+        self, tun_fds: Sequence[int], sock_fds: Sequence[Sequence[int]], *, tun_has_header: bool = False
+    ) -> None:
+        """Starts the C threads over these descriptors: for each worker one queue of the TUN, and its sockets.
+
+        They stay the caller's to close, after `stop`.
+        """
+        assert len(tun_fds) == len(sock_fds) == self.workers
         conf = ffi.new("oxi_io_conf *")
-        conf.tun_fd = tun_fd
         conf.tun_has_header = tun_has_header
         conf.notify_fd = self.notify_fd
-        conf.sock_count = len(sock_fds)
-        for i, fd in enumerate(sock_fds):
-            conf.sock_fds[i] = fd
+        conf.sock_count = len(sock_fds[0])
+        for worker, (tun_fd, fds) in enumerate(zip(tun_fds, sock_fds, strict=True)):
+            conf.tun_fds[worker] = tun_fd
+            for i, fd in enumerate(fds):
+                conf.sock_fds[worker * lib.OXI_SOCKETS_MAX + i] = fd
         errno_out = ffi.new("int *")
         result = lib.oxi_io_start(self._dp, conf, errno_out)
         if result == lib.OXI_E_SYS:

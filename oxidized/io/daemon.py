@@ -130,13 +130,15 @@ class Daemon:
 
     async def _start(self, undo: AsyncExitStack) -> None:
         interface = self._config.interface
-        tun_fd = tun_open(interface.name, has_header=wants_header(self._config.offload))
-        undo.callback(os.close, tun_fd)
-        self._offloads = offloads_choose(self._config.offload, tun_fd)
-        self._sockets = UdpSockets(self._listen(), interface.fwmark)
+        has_header = wants_header(self._config.offload)
+        tun_fds = tun_open(interface.name, queues=interface.workers, has_header=has_header)
+        for fd in tun_fds:
+            undo.callback(os.close, fd)
+        self._offloads = offloads_choose(self._config.offload, tun_fds[0])
+        self._sockets = UdpSockets(self._listen(), interface.fwmark, interface.workers)
         undo.callback(self._sockets.close)
         if self._offloads.on & Offload.GRO:
-            gro_enable(self._sockets.sockets)
+            gro_enable(self._sockets.all)
         self._plane = self._plane_make()
         undo.callback(self._plane.close)
         tunnel = Tunnel(self._settings, self._plane, os.urandom, clock.monotonic_ns())
@@ -154,7 +156,7 @@ class Daemon:
             log.warning("%s", STRICT_REVERSE_PATH)
         undo.callback(self._plane.stop)
         self._plane.offload_set(self._offloads.on)
-        self._plane.start(tun_fd, self._sockets.fds, tun_has_header=wants_header(self._config.offload))
+        self._plane.start(tun_fds, self._sockets.fds, tun_has_header=has_header)
         self._driver.start()
         await self._serve(undo)
         self._spawn(self._watch(), "watchdog")
@@ -197,6 +199,7 @@ class Daemon:
             peers_max=self._bounds.peers,
             routes_max=self._bounds.routes,
             pool_pkts=POOL_PKTS if settings.mtu_bytes < LARGE_MTU_BYTES else POOL_PKTS_LARGE,
+            workers=self._config.interface.workers,
             mtu_bytes=settings.mtu_bytes,
             rekey_packets=settings.rekey_packets,
             key_packets_max=KEY_PACKETS_MAX,

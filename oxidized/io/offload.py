@@ -56,7 +56,7 @@ class Offloads:
 
 
 def offloads_choose(config: OffloadConfig, tun_fd: int) -> Offloads:
-    """Settle all four. `tun_fd` was opened with a header (`tun.tun_open`) if `wants_header` said so.
+    """Settle all four. `tun_fd`, one queue of the device, has a header (`tun.tun_open`) if `wants_header`.
 
     Raises StartError when one that is "on" does not work.
     """

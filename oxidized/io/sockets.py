@@ -6,6 +6,7 @@ sent is counted by reason and forgotten, as the network would have done: QUIC se
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import socket
 import struct
@@ -22,6 +23,7 @@ SOCKETS_MAX = 8  # OXI_SOCKETS_MAX in oxi.h
 
 # What Python's socket module does not name: asm-generic/socket.h, linux/in.h, linux/in6.h.
 SO_RXQ_OVFL = 40
+SO_ATTACH_REUSEPORT_CBPF = 51
 SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
 IP_PKTINFO = 8
@@ -29,6 +31,15 @@ IP_MTU_DISCOVER = 10
 IP_PMTUDISC_DO = 2
 IPV6_MTU_DISCOVER = 23
 IPV6_PMTUDISC_DO = 2
+
+# linux/bpf_common.h: class, size and mode, or operation and source, of the instructions used here.
+BPF_LD_B_ABS = 0x30
+BPF_LD_W_ABS = 0x20
+BPF_JSET = 0x45
+BPF_AND = 0x54
+BPF_MOD = 0x94
+BPF_RET_K = 0x06
+BPF_RET_A = 0x16
 
 ANYWHERE = (("0.0.0.0", 0), ("::", 0))
 
@@ -58,26 +69,43 @@ def _family(ip: str) -> socket.AddressFamily:
 class UdpSockets:
     """All UDP sockets of one tunnel. `drops` counts what the kernel refused to send."""
 
-    def __init__(self, listen: Sequence[tuple[str, int]], fwmark: int) -> None:
+    def __init__(self, listen: Sequence[tuple[str, int]], fwmark: int, workers: int = 1) -> None:
         """Bind every (ip, port) of `listen`; when empty, one socket per family on a port of the
-        kernel's choice (a host without IPv6 gets the one). Raises StartError."""
+        kernel's choice (a host without IPv6 gets the one). Each `workers` times. Raises StartError."""
         assert len(listen) <= SOCKETS_MAX, "config allows no more"
-        self.sockets: list[socket.socket] = []
+        self.sockets: list[socket.socket] = []  # those of the first worker; we send by these
+        self._further: list[list[socket.socket]] = [[] for _ in range(workers - 1)]
         self.drops: Counter[str] = Counter({reason: 0 for reason in REASONS})
         try:
             for ip, port in listen or ANYWHERE:
-                udp = _open(ip, port, fwmark, is_optional=not listen)
+                udp = _open(ip, port, fwmark, is_optional=not listen, is_shared=workers > 1)
                 if udp is not None:
                     self.sockets.append(udp)
+                    self._share(udp, fwmark)
         except BaseException:
             self.close()
             raise
         if not self.sockets:
             raise StartError("no UDP socket could be opened: this host has neither IPv4 nor IPv6")
 
+    def _share(self, first: socket.socket, fwmark: int) -> None:
+        """The same address for the other workers, and who gets what."""
+        ip, port = first.getsockname()[:2]
+        for sockets in self._further:
+            udp = _open(ip, port, fwmark, is_optional=False, is_shared=True)
+            assert udp is not None
+            sockets.append(udp)
+        if self._further:
+            steer(first, 1 + len(self._further))
+
     @property
-    def fds(self) -> list[int]:
-        return [udp.fileno() for udp in self.sockets]
+    def all(self) -> list[socket.socket]:
+        return [udp for sockets in (self.sockets, *self._further) for udp in sockets]
+
+    @property
+    def fds(self) -> list[list[int]]:
+        """The descriptors of each worker."""
+        return [[udp.fileno() for udp in sockets] for sockets in (self.sockets, *self._further)]
 
     @property
     def bound(self) -> list[tuple[str, int]]:
@@ -114,9 +142,10 @@ class UdpSockets:
         return True
 
     def close(self) -> None:
-        for udp in self.sockets:
+        for udp in self.all:
             udp.close()
         self.sockets.clear()
+        self._further.clear()
 
 
 def _target(udp: socket.socket, to: Address) -> tuple[str, int] | tuple[str, int, int, int]:
@@ -138,7 +167,29 @@ def _pktinfo(to: Address) -> list[tuple[int, int, bytes]]:
     return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, struct.pack("=16sI", local, to.scope_id))]
 
 
-def _open(ip: str, port: int, fwmark: int, *, is_optional: bool) -> socket.socket | None:
+def steer(udp: socket.socket, workers: int) -> None:
+    """Tell the kernel which socket of `udp`'s reuse-port group gets a datagram (socket(7)).
+
+    A data packet (first two bits zero) goes to socket number (receiver index modulo `workers`), in the order
+    in which they were bound; all else, QUIC that is, to the first. PROTOCOL.md, sections 1 and 2.
+    """
+    code = (
+        (BPF_LD_B_ABS, 0, 0, 0),  # first byte
+        (BPF_JSET, 0, 1, 0xC0),
+        (BPF_RET_K, 0, 0, 0),
+        (BPF_LD_W_ABS, 0, 0, 0),
+        (BPF_AND, 0, 0, 0xFFFFFF),
+        (BPF_MOD, 0, 0, workers),
+        (BPF_RET_A, 0, 0, 0),
+    )
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in code))
+    fprog = struct.pack("@HP", len(code), ctypes.addressof(program))
+    udp.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, fprog)
+
+
+def _open(
+    ip: str, port: int, fwmark: int, *, is_optional: bool, is_shared: bool = False
+) -> socket.socket | None:
     """One bound socket; None when `is_optional` and the host lacks the family."""
     family = _family(ip)
     try:
@@ -149,6 +200,8 @@ def _open(ip: str, port: int, fwmark: int, *, is_optional: bool) -> socket.socke
         raise StartError(f"UDP socket for {_shown(ip, port)}: {error.strerror}") from error
     try:
         _configure(udp, fwmark)
+        if is_shared:
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         udp.bind((ip, port))
     except OSError as error:
         udp.close()

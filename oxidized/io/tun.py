@@ -21,25 +21,33 @@ TUNSETIFF = 0x400454CA
 IFF_TUN = 0x0001
 IFF_NO_PI = 0x1000
 IFF_VNET_HDR = 0x4000
+IFF_MULTI_QUEUE = 0x0100
 IFF_TUN_EXCL = 0x8000
 
 _IFREQ = struct.Struct("16sH22x")
 
 
-def tun_open(name: str, *, has_header: bool = False) -> int:
-    """Create the interface `name` and return its non-blocking descriptor (the caller closes it).
+def tun_open(name: str, *, queues: int = 1, has_header: bool = False) -> list[int]:
+    """Create the interface `name`; returns its non-blocking descriptors, one a queue, the caller's to close.
 
     `has_header`: a struct virtio_net_hdr of 10 bytes stands before each packet.
     Raises StartError: no /dev/net/tun, no permission, or the name is taken.
     """
-    fd = _device_open()
+    flags = IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL
+    flags |= (IFF_VNET_HDR if has_header else 0) | (IFF_MULTI_QUEUE if queues > 1 else 0)
+    fds: list[int] = []
     try:
-        flags = IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL | (IFF_VNET_HDR if has_header else 0)
-        fcntl.ioctl(fd, TUNSETIFF, _IFREQ.pack(name.encode(), flags))
-    except OSError as error:
-        os.close(fd)
-        raise _refused(name, error) from error
-    return fd
+        for _ in range(queues):
+            fds.append(_device_open())
+            fcntl.ioctl(fds[-1], TUNSETIFF, _IFREQ.pack(name.encode(), flags))
+            flags &= ~IFF_TUN_EXCL  # the further queues join what the first has made
+    except BaseException as error:
+        for fd in fds:
+            os.close(fd)
+        if isinstance(error, OSError):
+            raise _refused(name, error) from error
+        raise
+    return fds
 
 
 def _device_open() -> int:

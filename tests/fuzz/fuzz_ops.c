@@ -248,7 +248,7 @@ static int op_io(world *w, end *e, input *in)
 {
     (void)w;
     int err = 0;
-    oxi_io_conf conf = { .tun_fd = -1, .notify_fd = -1, .sock_count = pick(in, 9) };
+    oxi_io_conf conf = { .tun_fds = { -1 }, .notify_fd = -1, .sock_count = pick(in, 9) };
     must(oxi_io_start(e->dp, is_rare(in) ? NULL : &conf, &err) < 0, "nothing starts without descriptors");
     return oxi_io_stop(e->dp);
 }
@@ -258,6 +258,7 @@ static int op_new(world *w, end *e, input *in)
     (void)w;
     (void)e;
     oxi_conf conf = { .peers_max = pick(in, 3),
+                      .workers = is_rare(in) ? pick(in, 20) : 1,
                       .routes_max = pick(in, 16),
                       .pool_pkts = is_rare(in) ? pick(in, 8192) : 256,
                       .mtu_bytes = is_rare(in) ? pick(in, 9000) : 1280,

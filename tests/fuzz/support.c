@@ -47,6 +47,7 @@ oxi_addr address_of(uint8_t host, uint16_t port)
 void end_open(end *e, bool is_left, uint8_t suite)
 {
     const oxi_conf conf = { .peers_max = 2,
+                            .workers = 1,
                             .routes_max = 16,
                             .pool_pkts = POOL_PKTS,
                             .mtu_bytes = KEEP_MTU,

@@ -243,7 +243,7 @@ MUTANTS = (
     Mutant("carried packets wait for a datagram", "io/loop.c", "    tun_write(o);\n    for", "    for"),
     Mutant("our own address not kept", "io/udp.c", "memcpy(&info.ipi_spec_dst, p->addr.local, 4);", ""),
     Mutant("truncated datagrams taken", "io/udp.c", "if (h->msg_flags & MSG_TRUNC) {", "if (false) {"),
-    Mutant("no notice to Python", "io/loop.c", "        eventfd_signal(o->conf.notify_fd);\n", ""),
+    Mutant("no notice to Python", "io/loop.c", "        eventfd_signal(o->notify_fd);\n", ""),
     Mutant(
         "any stride will do",
         "boundary_packets.c",

@@ -102,6 +102,7 @@ class Solo:
     ) -> None:  # fmt: skip
         self.now_ns = START_NS
         self.plane = DataPlane(library=library, **conf)
+        self.pool_pkts = self.plane.stats()["pool_free_pkts"]
         weakref.finalize(self, self.plane.close)
         self.peer = self.plane.peer_add(
             keepalive_ns=keepalive_ns, dead_after_ns=dead_after_ns, is_initiator=is_initiator

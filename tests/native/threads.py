@@ -59,7 +59,7 @@ class Site:
     def start(self) -> None:
         for sock in self.socks:
             sock.setblocking(False)
-        self.plane.start(self.device.fileno(), [sock.fileno() for sock in self.socks])
+        self.plane.start([self.device.fileno()], [[sock.fileno() for sock in self.socks]])
 
     def read(self, count: int) -> list[bytes]:
         """So many packets that the plane wrote to the device; fails when they do not come."""

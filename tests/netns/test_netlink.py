@@ -61,7 +61,7 @@ def routes(namespace: Namespace, *selector: str) -> dict[str, dict[str, object]]
 @contextmanager
 def tun(namespace: Namespace, name: str = "oxt0") -> Iterator[None]:
     with namespace.entered():
-        fd = tun_open(name)
+        (fd,) = tun_open(name)
         try:
             yield
         finally:

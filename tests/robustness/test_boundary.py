@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NULL = ffi.NULL
 GOOD_CONF = {
     "peers_max": 2, "routes_max": 8, "pool_pkts": 256, "mtu_bytes": 1420, "rekey_packets": 1 << 20,
-    "key_packets_max": 1 << 28, "key_age_ns_max": 600 * S,
+    "key_packets_max": 1 << 28, "key_age_ns_max": 600 * S, "workers": 1,
 }  # fmt: skip
 NO_PEERS = (2, 3, 4096, 2**31, 2**32 - 1)  # 0 is the peer of the fixture, 1 is free
 STRIDE = int(lib.OXI_DATAGRAM_MAX)
@@ -165,17 +165,17 @@ ARG: dict[str, Bad] = {
     "stage_times_read out": lambda d: lib.oxi_stage_times_read(d.dp, NULL),
     "io_start conf": lambda d: lib.oxi_io_start(d.dp, NULL, d.errno),
     "io_start errno": lambda d: lib.oxi_io_start(d.dp, io_conf(), NULL),
-    "io_start tun": lambda d: lib.oxi_io_start(d.dp, io_conf(tun_fd=-1), d.errno),
+    "io_start tun": lambda d: lib.oxi_io_start(d.dp, io_conf(tun_fds=[-1] * 16), d.errno),
     "io_start notify": lambda d: lib.oxi_io_start(d.dp, io_conf(notify_fd=-1), d.errno),
     "io_start no sock": lambda d: lib.oxi_io_start(d.dp, io_conf(sock_count=0), d.errno),
     "io_start socks": lambda d: lib.oxi_io_start(d.dp, io_conf(sock_count=9), d.errno),
-    "io_start sock": lambda d: lib.oxi_io_start(d.dp, io_conf(sock_fds=[-1] * 8), d.errno),
+    "io_start sock": lambda d: lib.oxi_io_start(d.dp, io_conf(sock_fds=[-1] * 128), d.errno),
 }
 
 
 def io_conf(**changes: Any) -> Any:
     return ffi.new(
-        "oxi_io_conf *", {"tun_fd": 0, "notify_fd": 0, "sock_count": 1, "sock_fds": [0] * 8, **changes}
+        "oxi_io_conf *", {"notify_fd": 0, "sock_count": 1, **changes}
     )
 
 
@@ -284,6 +284,7 @@ BAD_CONF = {
     "peers_max": (0, lib.OXI_PEERS_LIMIT + 1, 2**32 - 1),
     "routes_max": (0, 65537, 2**32 - 1),
     "pool_pkts": (0, 255, 8193, 2**32 - 1),
+    "workers": (0, 17, 2**32 - 1),
     "mtu_bytes": (0, lib.OXI_MTU_MIN - 1, lib.OXI_MTU_MAX + 1, 2**32 - 1),
     "rekey_packets": (0, (1 << 28) + 1, 2**64 - 1),
     "key_packets_max": (0, (1 << 20) - 1, (1 << 28) + 1, 2**64 - 1),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from oxidized.core.plane import Address
+from oxidized.core.plane import Address, Offload
 from oxidized.ffi.dataplane import BATCH_MAX, OVERHEAD_BYTES, DataPlane
 from tests.sim.ledger import SimFailure
 
@@ -18,7 +18,8 @@ class CountedPlane(DataPlane):
 
     def __init__(self, **conf: int) -> None:
         super().__init__(**conf)
-        self.pool_pkts = conf["pool_pkts"]
+        self.pool_pkts = conf["pool_pkts"] * conf["workers"]
+        self.offload_set(Offload.TSO | Offload.USO)
         self.passed: Counter[str] = Counter()
 
     def inner_push(self, now_ns: int, packets: Sequence[bytes]) -> None:

@@ -45,7 +45,8 @@ class NodeKnobs:
     suite: str
     rekey_after_ns: int
     rekey_packets: int
-    pool_pkts: int
+    pool_pkts: int  # of each worker
+    workers: int
     retry: str
     keepalive_ns: int
     dead_after_ns: int
@@ -126,6 +127,7 @@ def _knobs(rng: random.Random, faults: frozenset[str]) -> NodeKnobs:
         rekey_after_ns=rng.choice((1, 2, 5, 120)) * S,
         rekey_packets=rng.choice((1000, 1000, 1 << 26)),
         pool_pkts=rng.choice((256, 256, 512)),
+        workers=(1, 1, 2, 3)[skew_ns % 4],
         retry=rng.choice(("never", "under-load", "always")),
         keepalive_ns=rng.choice((1, 5, 20)) * S,
         dead_after_ns=rng.choice((1, 2, 5)) * S,

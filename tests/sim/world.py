@@ -126,6 +126,7 @@ class World:
             peers_max=len(self.plan.edges),
             routes_max=32,
             pool_pkts=knobs.pool_pkts,
+            workers=knobs.workers,
             mtu_bytes=knobs.mtu_bytes,
             rekey_packets=knobs.rekey_packets,
             # A control connection that a NAT has cut is noticed when the edge speaks, once a minute at least:

@@ -144,6 +144,8 @@ _STATUS: dict[str, Any] = {
         "inner_in_bytes": 327_620_000,
         "inner_sent_packets": 500_000,
         "inner_held_packets": 0,
+        "inner_handed_packets": 40,
+        "inner_taken_over_packets": 40,
         "outer_in_datagrams": 1_000_020,
         "outer_in_bytes": 1_300_000_000,
         "control_in_datagrams": 12,

@@ -35,12 +35,14 @@ def test_defaults(tmp_path: Path) -> None:
         address=(ip_interface("10.70.0.2/24"), ip_interface("fd70::2/64")),
         mtu="auto",
         table="auto",
+        workers=1,
         fwmark=0x6F78,
     )
     assert found.listen is None
     assert found.crypto == config.CryptoConfig(
         suite="auto", library="auto", rekey_after=Duration(120 * 10**9), rekey_packets=1 << 26
     )
+    assert found.offload == config.OffloadConfig(tso="auto", uso="auto", gso="auto", gro="auto")
     assert found.control == config.ControlConfig(socket="/run/oxidized/edge/ctl.sock", metrics="")
     assert found.log == config.LogConfig(level="info", format="auto")
     assert found.peers == (
