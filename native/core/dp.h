@@ -7,6 +7,12 @@
 #include "pkt.h"
 #include "ring.h"
 
+/* How many ICMP answers may still be given (too_big.c). */
+typedef struct too_big_bucket {
+    uint64_t tokens;
+    uint64_t filled_ns; /* up to when tokens were earned */
+} too_big_bucket;
+
 typedef struct dp {
     oxi_conf conf;
     pool pool;
@@ -15,10 +21,11 @@ typedef struct dp {
     route_table routes[2];
     uint32_t routes_live; /* which of the two is in use */
     fifo outbox;          /* sealed datagrams for UDP */
-    fifo inbox;           /* inner packets for the TUN */
+    fifo inbox;           /* inner packets for the TUN; inner_bytes 0: an ICMP answer of our own */
     ring control;         /* QUIC datagrams for Python: datagram_slot */
     ring carrier;         /* data packets for the QUIC connection: datagram_slot */
     ring events;          /* oxi_event */
+    too_big_bucket too_big;
     uint64_t wake_ns;     /* earliest timer */
     uint64_t memory_bytes;
     bool wants_notify;    /* something new lies in a ring for Python */
@@ -50,7 +57,7 @@ uint64_t dp_tick(dp *d, uint64_t now_ns);
 void drop(dp *d, pkt *p, uint32_t dir, drop_reason why);
 /* The same for an inner packet or one of our own datagrams on its way out. */
 void drop_out(dp *d, pkt *p, drop_reason why);
-/* The same for an inner packet that was to be delivered. */
+/* The same for an inner packet that was to be delivered, or an answer of our own. */
 void drop_undelivered(dp *d, pkt *p, drop_reason why);
 /* A packet that never got a buffer: counted as taken, and as dropped. dir: OUT or IN_DATAGRAM. */
 void drop_untaken(dp *d, uint32_t dir, drop_reason why, uint32_t len);

@@ -11,6 +11,7 @@ const stage PATH_IN[] = {
     { "heard", heard_batch, "the peer lives, and this is where it is now" },
     { "ip", ip_in_batch, "is it a whole packet?" },
     { "source", source_batch, "may this peer send from that address?" },
+    { "mss", mss_batch, "does a new TCP connection ask for more than fits?" },
     { "deliver", deliver_batch, "to the TUN's inbox" },
 };
 const uint32_t PATH_IN_COUNT = sizeof PATH_IN / sizeof PATH_IN[0];

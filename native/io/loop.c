@@ -90,8 +90,10 @@ static void turn(io *o)
             udp_read(o, i, now_ns);
             tun_write(o);
         }
-    if (fds[FD_TUN].revents)
+    if (fds[FD_TUN].revents) {
         tun_read(o, now_ns);
+        tun_write(o); /* what is answered at once */
+    }
     dp_tick(o->core, now_ns);
     udp_flush(o);
     if (o->core->wants_notify) {
