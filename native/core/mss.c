@@ -68,7 +68,7 @@ static void clamp(uint8_t *data, uint32_t len, uint32_t mtu_bytes)
     if (before <= after)
         return;
     store_be16(tcp + at, after);
-    /* At an odd place the bytes lie in two words, and count as one with its bytes swapped (RFC 1071, 2(B)). */
+    /* At an odd place the bytes lie in two words, and count as one of swapped bytes (RFC 1071, 2(B)). */
     bool is_odd = at & 1;
     uint16_t fixed = checksum_fix(load_be16(tcp + 16), is_odd ? swapped(before) : before,
                                   is_odd ? swapped(after) : after);

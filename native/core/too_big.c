@@ -151,7 +151,7 @@ void too_big_answer(dp *d, uint64_t now_ns, pkt *p, uint32_t mtu_bytes)
     }
     uint8_t *out = pkt_data(answer);
     answer->peer = p->peer;
-    uint32_t len = is_v6 ? ipv6_error(about, p->len, mtu_bytes, out) : ipv4_error(about, p->len, mtu_bytes, out);
-    answer->len = (uint16_t)len;
+    answer->len = (uint16_t)(is_v6 ? ipv6_error(about, p->len, mtu_bytes, out)
+                                   : ipv4_error(about, p->len, mtu_bytes, out));
     fifo_put(&d->inbox, answer);
 }

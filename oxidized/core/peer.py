@@ -2,7 +2,8 @@
 
 Holds together what the other files do in part: the state table (session.py), the calls of an edge
 (dialer.py), the connection that is in use (channel.py), the choice of transport (transport.py), the
-search for the path's MTU (pmtu.py) and the peer's handle in the packet path. Make before break: a session stays until a newer one is proved.
+search for the path's MTU (pmtu.py) and the peer's handle in the packet path. Make before break: a session
+stays until a newer one is proved.
 """
 
 from __future__ import annotations

@@ -217,7 +217,7 @@ class PathMtu:
     def _failed(self, now_ns: int) -> None:
         """The size asked for does not pass, though small packets do."""
         if self.phase is Phase.CONFIRM:
-            self._since = self._serial + 1  # an answer from before the path became narrower proves nothing now
+            self._since = self._serial + 1  # an answer from before the path became narrower proves nothing
             self._low = BASE_PAYLOAD_BYTES
             self._raise_after_ns = RAISE_NS_MIN
         self._high = self._target

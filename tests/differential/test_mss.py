@@ -176,7 +176,7 @@ def test_any_options(
 
 @given(tcp=st.binary(min_size=20, max_size=80), version=st.sampled_from([4, 6]))
 def test_any_bytes_keep_their_sum(tcp: bytes, version: int) -> None:
-    """Whatever stands there: at most the MSS and the checksum change, and a checksum that was right stays so."""
+    """Whatever stands there: at most the MSS and the checksum change; one that was right stays so."""
     source, target = V4 if version == 4 else V6
     tcp = tcp[:13] + bytes([tcp[13] | 2]) + tcp[14:]
     head = IP(src=source, dst=target, proto=6) if version == 4 else IPv6(src=source, dst=target, nh=6)

@@ -1,4 +1,4 @@
-"""What does not fit the path is answered as RFC 1191 and RFC 4443 say; compared with what scapy makes of it."""
+"""What does not fit the path is answered as RFC 1191 and RFC 4443 say; compared with what scapy makes."""
 
 from __future__ import annotations
 

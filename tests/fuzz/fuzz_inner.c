@@ -56,11 +56,11 @@ static uint32_t clamp_slowly(uint8_t *p, uint32_t len)
     bool is_part = is_v4 && (p[6] & 0x3f || p[7]);
     if (p[is_v4 ? 9 : 6] != 6 || is_part || len < tcp + 20 || !(p[tcp + 13] & 2))
         return 0;
-    uint32_t end = tcp + (p[tcp + 12] >> 4) * 4U;
-    for (uint32_t i = tcp + 20; end <= len && i < end && p[i] != 0; i += p[i] == 1 ? 1 : p[i + 1]) {
+    uint32_t past = tcp + (p[tcp + 12] >> 4) * 4U;
+    for (uint32_t i = tcp + 20; past <= len && i < past && p[i] != 0; i += p[i] == 1 ? 1 : p[i + 1]) {
         if (p[i] == 1)
             continue;
-        if (i + 1 >= end || p[i + 1] < 2 || i + p[i + 1] > end)
+        if (i + 1 >= past || p[i + 1] < 2 || i + p[i + 1] > past)
             return 0;
         if (p[i] != 2 || p[i + 1] != 4)
             continue;

@@ -185,7 +185,8 @@ class Judge:
         for way in self._ways():
             told = self._told_size(*way)
             if told < self._full_size(*way) or sizes.get(way, 0) < told:
-                missing.append(f"{' -> '.join(way)}: {sizes.get(way, 0)} of {self._full_size(*way)}, told {told}")
+                passed = f"{sizes.get(way, 0)} of {self._full_size(*way)}"
+                missing.append(f"{' -> '.join(way)}: {passed}, told {told}")
         if not missing:
             self._ask_too_much()
         elif world.now_ns - self._udp_ns >= MTU_NS_MAX:

@@ -174,7 +174,9 @@ def test_bug_in_the_packet_path_is_seen(plane_class: type[CountedPlane], wanted:
     assert first_failure(Options(has_handshakes=False, plane_class=plane_class), wanted)
 
 
-@pytest.mark.parametrize(("plane_class", "wanted"), [(NeverNarrows, "packets that are too big"), (NeverProbes, "told 1280")])
+@pytest.mark.parametrize(
+    ("plane_class", "wanted"), [(NeverNarrows, "packets that are too big"), (NeverProbes, "told 1280")]
+)
 def test_bug_in_the_path_mtu_is_seen(plane_class: type[CountedPlane], wanted: str) -> None:
     only = frozenset({"path-mtu"})
     assert first_failure(Options(has_handshakes=True, only=only, plane_class=plane_class), wanted)

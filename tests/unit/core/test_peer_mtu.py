@@ -35,7 +35,7 @@ def test_on_a_normal_path_nothing_is_told_and_one_large_ping_goes_each_way() -> 
     _, hub, edge = running()
     for node in (hub, edge):
         assert mtus(node) == [] and node.status().mtu_bytes == 1420
-        assert data_sizes(node).count(1444) <= 2, "a probe may be sent anew when the first packets move the path"
+        assert data_sizes(node).count(1444) <= 2, "anew when the first packets move the path"
         assert node.plane.peers[1].payload_max == 1444
 
 
@@ -91,7 +91,7 @@ def test_a_new_session_starts_the_search_anew() -> None:
 
 def test_silence_is_noticed_while_the_search_goes_on() -> None:
     """Nothing but probes goes out: they must ask for a sign of life, too."""
-    world, hub, edge = running(keepalive_ns=0)
+    world, _, edge = running(keepalive_ns=0)
     world.rules.append(blackout)
     edge.data(b"anybody?")
     assert world.run(30, until=lambda: edge.state() == "silent")
@@ -105,10 +105,10 @@ def test_silence_is_noticed_while_the_search_goes_on() -> None:
 
 
 def test_what_both_take_is_the_upper_bound() -> None:
-    world, hub, edge = running(hub={"mtu_bytes": 9000}, edge={"mtu_bytes": 1300})
+    _, hub, edge = running(hub={"mtu_bytes": 9000}, edge={"mtu_bytes": 1300})
     assert (edge.status().mtu_bytes, hub.status().mtu_bytes) == (1300, 1300)
     assert max(data_sizes(hub)) == 1324
-    world, hub, edge = running(hub={"mtu_bytes": 9000}, edge={"mtu_bytes": 9000})
+    _, hub, edge = running(hub={"mtu_bytes": 9000}, edge={"mtu_bytes": 9000})
     assert (edge.status().mtu_bytes, hub.status().mtu_bytes) == (9000, 9000)
 
 

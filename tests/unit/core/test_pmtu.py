@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -34,7 +35,7 @@ RTT_NS = 40 * MS
 
 @dataclass
 class Path:
-    """A path that carries `limit` bytes of UDP payload; `loss` of each round trip. Packets flow all the time."""
+    """A path that carries `limit` bytes of UDP payload; `loss` of each round trip. Packets always flow."""
 
     limit: int = 9216
     loss: float = 0.0
@@ -162,7 +163,7 @@ def test_nothing_is_learnt_where_nothing_is_answered() -> None:
     path.start()
     path.run(600)
     assert path.search.payload_max == UPPER and path.search.phase is Phase.FIRST
-    gaps = [b - a for (a, _), (b, _) in zip(path.rounds, path.rounds[1:], strict=False)]
+    gaps = [b - a for (a, _), (b, _) in pairwise(path.rounds)]
     assert gaps == sorted(gaps) and gaps[0] == ROUND_NS_MIN and gaps[-1] <= SLOW_NS_MAX
     assert len(path.rounds) < 60
     path.loss = 0.0
@@ -196,8 +197,8 @@ def test_searches_upwards_ever_more_rarely() -> None:
     path.start()
     path.run(7200)
     tries = [at_ns for at_ns, size in path.rounds if size == UPPER]
-    starts = [b for a, b in zip(tries, tries[1:], strict=False) if b - a > 10 * S]
-    gaps = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+    starts = [b for a, b in pairwise(tries) if b - a > 10 * S]
+    gaps = [b - a for a, b in pairwise(starts)]
     assert gaps[0] < 3 * RAISE_NS_MIN and RAISE_NS_MAX <= gaps[-1] < RAISE_NS_MAX + 30 * S
     assert path.search.payload_max == 1372 and all(size <= 1372 for _, size in path.sizes[1:])
 
