@@ -283,6 +283,23 @@ int oxi_path_set(oxi_dp *h, uint32_t number, uint32_t path_id, const oxi_addr *a
     return all_call(h, &c);
 }
 
+static int do_path_payload(dp *d, call *c)
+{
+    peer *pr = peer_of(d, c->peer);
+    if (!pr)
+        return OXI_E_ABSENT;
+    pr->paths[c->path].payload_max = c->count;
+    return OXI_OK;
+}
+
+int oxi_path_payload(oxi_dp *h, uint32_t number, uint32_t path_id, uint32_t payload_max)
+{
+    if (path_id >= OXI_PATHS_MAX || payload_max > OXI_DATAGRAM_MAX)
+        return OXI_E_ARG;
+    call c = { .run = do_path_payload, .peer = number, .path = path_id, .count = payload_max };
+    return all_call(h, &c);
+}
+
 static int do_index_pick(dp *d, call *c)
 {
     *c->out = session_index_pick(&d->sessions, c->flags);

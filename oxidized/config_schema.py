@@ -55,7 +55,8 @@ class InterfaceConfig:
     )
     mtu: int | Literal["auto"] = key(
         '"auto"',
-        'Largest inner packet in bytes. "auto" is 1420, which fits any path of 1500 bytes.',
+        'Largest inner packet in bytes. "auto" is 1420, which fits any path of 1500 bytes. On a narrower '
+        "path less is sent, by itself: see `oxidized-ctl show path`.",
         kinds.WHOLE_OR_AUTO,
         low=1280,
         high=9000,

@@ -88,6 +88,13 @@ static inline uint64_t sum_pseudo(const uint8_t *addresses, bool is_v6, uint8_t 
 
 static inline void sum_store(uint8_t *at, uint16_t folded) { memcpy(at, &folded, sizeof folded); }
 
+/* A checksum after one aligned 16-bit word of what it covers changed, all three as numbers: RFC 1624,
+ * equation 3. */
+static inline uint16_t checksum_fix(uint16_t checksum, uint16_t before, uint16_t after)
+{
+    return (uint16_t)~sum_fold((uint64_t)(uint16_t)~checksum + (uint16_t)~before + after);
+}
+
 /* Write the checksum field of an IPv4 header of `bytes` length. */
 static inline void ipv4_header_sum(uint8_t *header, uint32_t bytes)
 {

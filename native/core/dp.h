@@ -10,6 +10,12 @@
 #include "ring.h"
 #include "split.h"
 
+/* How many ICMP answers may still be given (too_big.c). */
+typedef struct too_big_bucket {
+    uint64_t tokens;
+    uint64_t filled_ns; /* up to when tokens were earned */
+} too_big_bucket;
+
 typedef struct dp {
     oxi_conf conf;
     const aead_library *library; /* that all keys are made with */
@@ -19,13 +25,14 @@ typedef struct dp {
     route_table routes[2];
     uint32_t routes_live; /* which of the two is in use */
     fifo outbox;          /* sealed datagrams for UDP */
-    fifo inbox;           /* inner packets for the TUN: the first of each chain */
+    fifo inbox;           /* inner packets for the TUN; inner_bytes 0: an ICMP answer of our own */
     merge_table merge;    /* chains that may still grow */
     handover handover;    /* packets for peers of other workers */
     uint32_t offload;     /* OXI_OFFLOAD_*: what the kernel takes and gives in one piece */
     ring control;         /* QUIC datagrams for Python: datagram_slot */
     ring carrier;         /* data packets for the QUIC connection: datagram_slot */
     ring events;          /* oxi_event */
+    too_big_bucket too_big;
     uint64_t wake_ns;     /* earliest timer */
     uint64_t memory_bytes;
     bool wants_notify;    /* something new lies in a ring for Python */
@@ -79,7 +86,7 @@ uint64_t dp_tick(dp *d, uint64_t now_ns);
 void drop(dp *d, pkt *p, uint32_t dir, drop_reason why);
 /* The same for an inner packet or one of our own datagrams on its way out. */
 void drop_out(dp *d, pkt *p, drop_reason why);
-/* The same for an inner packet that was to be delivered. */
+/* The same for an inner packet that was to be delivered, or an answer of our own. */
 void drop_undelivered(dp *d, pkt *p, drop_reason why);
 /* A packet that never got a buffer: counted as taken, and as dropped. dir: OUT or IN_DATAGRAM. */
 void drop_untaken(dp *d, uint32_t dir, drop_reason why, uint32_t len);
@@ -90,7 +97,9 @@ void dp_delivered(dp *d, pkt *p);
 /* The kernel does not do this after all: from now on without. */
 void dp_offload_off(dp *d, uint32_t offload);
 
-/* merge.c. Close all chains: what has been opened goes to the inbox now. */
+/* merge.c. A packet for the TUN by itself, from now on the inbox's. */
+void inbox_put(dp *d, pkt *p);
+/* Close all chains: what has been opened goes to the inbox now. */
 void merge_flush(dp *d);
 /* The header of the super-packet that the chain stands for, written to out (SUPER_HEADER_MAX bytes); returns
  * its length. 0: the chain is one packet, to be written as it is. The payloads follow: those of the chain. */

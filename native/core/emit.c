@@ -53,6 +53,11 @@ void dp_sent(dp *d, pkt *p)
 
 void dp_delivered(dp *d, pkt *p)
 {
+    if (p->inner_bytes == 0) {
+        COUNT_ADD(d->stats.own_inner_packets, 1);
+        pool_give(&d->pool, p);
+        return;
+    }
     oxi_peer_stats *ps = &d->peers[p->peer].stats;
     COUNT_ADD(ps->rx_packets, 1);
     COUNT_ADD(ps->rx_bytes, p->len);
@@ -73,6 +78,11 @@ void drop(dp *d, pkt *p, uint32_t dir, drop_reason why)
 
 void drop_undelivered(dp *d, pkt *p, drop_reason why)
 {
+    if (p->inner_bytes == 0) {
+        COUNT_ADD(d->stats.own_inner_dropped_packets, 1);
+        pool_give(&d->pool, p);
+        return;
+    }
     COUNT_ADD(d->stats.deliver_held_packets, -1);
     drop(d, p, OXI_DIR_IN_PACKET, why);
 }

@@ -2,6 +2,7 @@
  *
  * ECN is carried as RFC 6040 (normal mode) asks: copied outwards on the way in, and a mark met on the way
  * is passed on to an inner packet that can bear it. */
+#include "checksum.h"
 #include "stages.h"
 
 enum { ECN_NOT_ECT = 0, ECN_ECT1 = 1, ECN_ECT0 = 2, ECN_CE = 3 };
@@ -65,23 +66,16 @@ static uint8_t ecn_combine(uint8_t inner, uint8_t outer)
     return outer == ECN_CE ? ECN_CE : outer == ECN_ECT1 ? ECN_ECT1 : inner;
 }
 
-/* The IPv4 header checksum follows by RFC 1624. */
+/* The IPv4 header checksum follows. */
 static void ecn_set(uint8_t *data, const ip_view *v, uint8_t ecn)
 {
     if (v->is_v6) {
         data[1] = (uint8_t)((data[1] & 0xcf) | (ecn << 4));
         return;
     }
-    uint32_t before = (uint32_t)((data[0] << 8) | data[1]);
+    uint16_t before = load_be16(data);
     data[1] = (uint8_t)((data[1] & 0xfc) | ecn);
-    uint32_t after = (uint32_t)((data[0] << 8) | data[1]);
-    uint32_t sum = (uint32_t)((data[10] << 8) | data[11]);
-    sum = (~sum & 0xffff) + (~before & 0xffff) + after;
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = ~sum & 0xffff;
-    data[10] = (uint8_t)(sum >> 8);
-    data[11] = (uint8_t)sum;
+    store_be16(data + 10, checksum_fix(load_be16(data + 10), before, load_be16(data)));
 }
 
 void ip_in_batch(dp *d, batch *b)

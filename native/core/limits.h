@@ -43,6 +43,8 @@ enum {
     HANDOVER_RING = 256,
     EVENT_RING = 1024,
     CARRIER_RING = 256,
+    /* ICMP answers to packets that do not fit: a burst, and then 100 a second (Linux: 1,000 in all). */
+    TOO_BIG_BURST = 32,
     ACK_SCAN_PNS = 2048, /* how far below the largest an ACK looks for gaps */
     LOSS_LAG = 4         /* a gap is a loss when it is still there this many ACKs later */
 };
@@ -52,6 +54,7 @@ enum {
 #define SESSION_GRACE_NS (10 * NS_PER_S)
 #define SILENT_PING_NS (1 * NS_PER_S)
 #define RTT_NS_MAX (60 * NS_PER_S)
+#define TOO_BIG_NS_PER_ANSWER (10 * NS_PER_MS)
 
 static_assert(HEADER_BYTES + TAG_BYTES == OXI_OVERHEAD_BYTES, "oxi.h tells the overhead");
 static_assert(HEADER_BYTES + ACK_RIDE_MAX <= PKT_HEADROOM, "a riding ACK and the header fit in front");
@@ -59,5 +62,6 @@ static_assert((REPLAY_WORDS & (REPLAY_WORDS - 1)) == 0, "ring index is a mask");
 static_assert((SENT_RING & (SENT_RING - 1)) == 0, "ring index is a mask");
 static_assert(OXI_MTU_MAX + OXI_OVERHEAD_BYTES <= OXI_DATAGRAM_MAX, "a full inner packet fits");
 static_assert(MERGE_SLOTS <= UINT8_MAX, "a slot's number is a byte");
+static_assert(OXI_MTU_MIN <= OXI_DATAGRAM_MAX, "an ICMP answer fits a packet");
 static_assert(ACK_SCAN_PNS < REPLAY_WINDOW, "an ACK is made from the replay window");
 #endif

@@ -48,6 +48,12 @@ static uint32_t slot_of(const uint8_t *data)
 
 static void chain_emit(dp *d, pkt *head) { fifo_put(&d->inbox, head); }
 
+void inbox_put(dp *d, pkt *p)
+{
+    p->chain = (pkt_chain){ .last = p, .count = 1 };
+    chain_emit(d, p);
+}
+
 static void slot_flush(dp *d, uint32_t slot)
 {
     merge_table *t = &d->merge;
@@ -188,12 +194,12 @@ static void merge_one(dp *d, pkt *p)
     l4_view v;
     bool has_flow = l4_parse(pkt_data(p), p->len, &v) && v.l4_bytes > 0 && !v.is_fragment &&
                     (v.is_v6 || v.ip_bytes == IPV4_HEADER);
-    p->chain = (pkt_chain){ .last = p, .count = 1, .header_bytes = (uint16_t)(v.ip_bytes + v.l4_bytes) };
     if (!has_flow) { /* a fragment, say, may belong to any flow: what came before it goes before it */
         merge_flush(d);
-        chain_emit(d, p);
+        inbox_put(d, p);
         return;
     }
+    p->chain = (pkt_chain){ .last = p, .count = 1, .header_bytes = (uint16_t)(v.ip_bytes + v.l4_bytes) };
     uint32_t slot = slot_of(pkt_data(p));
     pkt *head = d->merge.heads[slot];
     bool can_join = is_joinable(d, p, &v);

@@ -11,6 +11,7 @@ const stage PATH_IN[] = {
     { "heard", heard_batch, "the peer lives, and this is where it is now" },
     { "ip", ip_in_batch, "is it a whole packet?" },
     { "source", source_batch, "may this peer send from that address?" },
+    { "mss", mss_batch, "does a new TCP connection ask for more than fits?" },
     { "merge", merge_batch, "join what may be joined, and to the TUN's inbox" },
 };
 static_assert(sizeof PATH_IN / sizeof PATH_IN[0] <= OXI_STAGES_MAX, "each has room for its time");

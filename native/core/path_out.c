@@ -8,6 +8,7 @@ const stage PATH_OUT[] = {
     { "route", route_batch, "whose is it? longest allowed-ips prefix of its destination" },
     { "handover", handover_batch, "does another worker send to this peer? then it takes over" },
     { "sched", sched_batch, "which session and path, and does it fit?" },
+    { "mss", mss_batch, "does a new TCP connection ask for more than fits?" },
     { "ack", ack_ride_batch, "let a due acknowledgement ride along" },
     { "seal", seal_batch, "number it and encrypt; nobody touches bytes after this" },
     { "emit", emit_batch, "to the socket's outbox or the QUIC carrier" },

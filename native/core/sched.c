@@ -34,6 +34,8 @@ void sched_batch(dp *d, batch *b)
         const peer *pr = &d->peers[p->peer];
         int32_t path_id = path_choose(pr);
         drop_reason why = verdict(d, p, pr, path_id, carrier_room);
+        if (why == DROP_TOO_BIG)
+            too_big_answer(d, b->now_ns, p, path_mtu(d, &pr->paths[path_id]));
         if (why != DROP_COUNT) {
             drop(d, p, OXI_DIR_OUT, why);
             continue;

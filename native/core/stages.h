@@ -24,6 +24,25 @@ void handover_batch(dp *d, batch *b);
 
 /* sched.c */
 void sched_batch(dp *d, batch *b);
+/* Largest inner packet that goes to the peer on this path. */
+static inline uint32_t path_mtu(const dp *d, const path *pa)
+{
+    uint32_t room = pa->payload_max > OXI_OVERHEAD_BYTES ? pa->payload_max - OXI_OVERHEAD_BYTES : 0;
+    return (uint32_t)min_u64(d->conf.mtu_bytes, room);
+}
+
+/* too_big.c */
+/* Whether an answer may be given; data is a whole packet of len bytes. */
+bool too_big_ipv4_parse(const uint8_t *data, uint32_t len);
+bool too_big_ipv6_parse(const uint8_t *data, uint32_t len);
+/* p does not fit; it stays the caller's, who drops it. */
+void too_big_answer(dp *d, uint64_t now_ns, pkt *p, uint32_t mtu_bytes);
+
+/* mss.c */
+void mss_batch(dp *d, batch *b);
+/* Where the value of the MSS option stands in a TCP header; len: from there to the end of the packet, 20 at
+ * least. False: there is none, or the options are broken. */
+bool mss_read(const uint8_t *tcp, uint32_t len, uint32_t *at);
 
 /* wire.c */
 void demux_batch(dp *d, batch *b);

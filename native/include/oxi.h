@@ -185,6 +185,8 @@ typedef struct oxi_stats {
     /* of those, holding no inner packet (ACK, PING, PONG, keepalive) */
     uint64_t own_out_datagrams;
     uint64_t own_dropped_datagrams; /* own datagrams that could not be sent */
+    uint64_t own_inner_packets;   /* ICMP answers of our own, written to the TUN; in no sum above */
+    uint64_t own_inner_dropped_packets; /* those that could not be: no buffer, or the TUN refused */
     uint64_t lost_events;         /* reports to Python that found the ring full */
     uint64_t pool_free_pkts;      /* gauge */
     uint64_t memory_bytes;        /* all memory of the data plane, allocated at start */
@@ -243,6 +245,8 @@ int oxi_peer_remove(oxi_dp *dp, uint32_t peer);
 int oxi_routes_set(oxi_dp *dp, const oxi_prefix *prefixes, uint32_t count);
 int oxi_path_set(oxi_dp *dp, uint32_t peer, uint32_t path, const oxi_addr *addr,
         uint32_t payload_max);
+/* another payload_max alone: wherever the path leads by now */
+int oxi_path_payload(oxi_dp *dp, uint32_t peer, uint32_t path, uint32_t payload_max);
 
 /* [owner] keys.  A new session of a peer replaces the one before, which still opens packets for 10 s. */
 /* a usable rx_index near random24 */

@@ -122,6 +122,7 @@ static void turn(io *o)
     handovers(o, now_ns);
     if (fds[FD_TUN].revents)
         tun_read(o, now_ns);
+    tun_write(o); /* what was answered at once */
     handovers_tell(o);
     dp_tick(o->core, now_ns);
     udp_flush(o);

@@ -60,6 +60,17 @@ class TransportChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class MtuChanged:
+    """The same way carries other sizes than was said before. `mtu_bytes`: largest inner packet.
+
+    Told when it is less at once, when it is more as soon as it is certain how much.
+    """
+
+    peer: str
+    mtu_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class HandshakeRejected:
     """Somebody did not prove what they had to. `peer` None: we do not know who it was."""
 
@@ -78,7 +89,17 @@ class Pong:
     via: str
 
 
-TunnelEvent = PeerUp | PeerDown | Resolve | Roamed | Rekeyed | TransportChanged | HandshakeRejected | Pong
+TunnelEvent = (
+    PeerUp
+    | PeerDown
+    | Resolve
+    | Roamed
+    | Rekeyed
+    | TransportChanged
+    | MtuChanged
+    | HandshakeRejected
+    | Pong
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +107,8 @@ class PeerStatus:
     """One peer as it stands. Times are nanoseconds of the shell's clock, None: never.
 
     `handshakes` counts by result (completed, failed, rejected). `plane_peer` is the handle in the
-    packet path. `observed_address` is our address as the other side sees it (edges only).
+    packet path. `observed_address` is our address as the other side sees it (edges only). `mtu_bytes` is the
+    largest inner packet that goes out now.
     """
 
     name: str
@@ -104,3 +126,4 @@ class PeerStatus:
     rekeys: int
     plane_peer: int | None
     observed_address: Address | None
+    mtu_bytes: int

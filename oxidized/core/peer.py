@@ -1,8 +1,9 @@
 """One peer: its session, its control connection, and the way its data goes.
 
 Holds together what the other files do in part: the state table (session.py), the calls of an edge
-(dialer.py), the connection that is in use (channel.py), the choice of transport (transport.py) and
-the peer's handle in the packet path. Make before break: a session stays until a newer one is proved.
+(dialer.py), the connection that is in use (channel.py), the choice of transport (transport.py), the
+search for the path's MTU (pmtu.py) and the peer's handle in the packet path. Make before break: a session
+stays until a newer one is proved.
 """
 
 from __future__ import annotations
@@ -12,21 +13,23 @@ from collections.abc import Iterable
 from oxidized.core.channel import Channel, Phase
 from oxidized.core.context import Context
 from oxidized.core.dialer import Dialer
-from oxidized.core.events import PeerDown, PeerStatus, PeerUp, Pong, Roamed, TransportChanged
+from oxidized.core.events import MtuChanged, PeerDown, PeerStatus, PeerUp, Pong, Roamed, TransportChanged
 from oxidized.core.handshake import Agreed
 from oxidized.core.plane import CARRIER, Address, EventType, PlaneEvent, SessionKeys
+from oxidized.core.pmtu import OVERHEAD_BYTES, TOKEN_BITS, PathMtu
 from oxidized.core.quic import CARRIER_BYTES_MAX, CLOSE_BYE, CLOSE_REPLACED
 from oxidized.core.session import Machine, Role, State, Trigger
 from oxidized.core.settings import PeerSettings
 from oxidized.core.transport import REASON_FIRST, Transport
 
 CARRIER_MTU_BYTES = 1280  # RFC 8200, section 5: the least that must pass
-OVERHEAD_BYTES = 24  # header and tag of a data packet (PROTOCOL.md section 2)
 SILENT_NS_MAX = 180_000_000_000  # a hub forgets the keys of an edge not heard for so long
 OWN_TOKEN = 1 << 63  # PING tokens of ours; those of the operator are below
+SIZE_TOKEN = OWN_TOKEN | 1 << 62  # those of pmtu.py: a size that passes says nothing of the transport
 PATH = 0
 
 assert CARRIER_MTU_BYTES + OVERHEAD_BYTES <= CARRIER_BYTES_MAX
+assert TOKEN_BITS <= 62
 
 RESULT_COMPLETED = "completed"
 RESULT_FAILED = "failed"
@@ -45,6 +48,9 @@ class Peer:
         self._transport = Transport(settings.transport)
         self._step = core.timers.new(self._step_due)
         self._expiry = core.timers.new(self._expired)
+        self._size = PathMtu()
+        self._size_timer = core.timers.new(self._size_due)
+        self._payload_max = 0  # as the packet path has it
         self._channel: Channel | None = None
         self._plane_peer: int | None = None
         self._shown_transport = "none"
@@ -55,6 +61,7 @@ class Peer:
         self._rekeys = 0
         self._observed: Address | None = None
         self._mtu_bytes = core.offer.mtu_bytes  # what both sides take
+        self._told_mtu_bytes = 0
         self._udp: Address | None = None  # where data goes, or went, over UDP
         self._handshakes = dict.fromkeys((RESULT_COMPLETED, RESULT_FAILED, RESULT_REJECTED), 0)
         self.settings = settings
@@ -130,7 +137,7 @@ class Peer:
             is_moved = self._transport.change_policy(settings.transport, now_ns)
             if self._has_session:
                 if is_moved:
-                    self._take_path()
+                    self._take_path(now_ns)
                     self._ping_own(now_ns)
                 self._step_due(now_ns)
             else:
@@ -172,12 +179,14 @@ class Peer:
         if self._dialer is not None:
             self._udp = channel.link.remote
             self._dialer.succeeded(now_ns)
-            self._take_path()
+            self._take_path(now_ns)
             self._core.plane.session_send(now_ns, self.handle)
             self._ping_own(now_ns)  # the first packet says which way we send
         else:
             # The path stays as it is, or nowhere: the edge's first packet shows the way it has chosen.
             self._install(agreed, now_ns, may_send=True)
+            if self._shown_transport == "udp":
+                self._search(now_ns)
         self._expiry.cancel()
         self._apply(Trigger.ESTABLISHED, "", now_ns)
         if self._dialer is not None:
@@ -255,10 +264,13 @@ class Peer:
             rekeys=self._rekeys,
             plane_peer=self._plane_peer,
             observed_address=self._observed,
+            mtu_bytes=self._mtu_now(),
         )
 
     def _silent(self, now_ns: int) -> None:
         self._apply(Trigger.SILENT, "silent", now_ns)
+        self._size.silent()
+        self._size_moved()
         if self._dialer is not None:
             self._transport.silent(now_ns)
             self._dialer.start(now_ns)
@@ -269,17 +281,20 @@ class Peer:
     def _heard(self, now_ns: int) -> None:
         self._expiry.cancel()
         self._apply(Trigger.HEARD, "", now_ns)
+        self._size.heard(now_ns)
+        self._size_moved()
         if self._dialer is not None and self._channel is not None:
             self._dialer.relax()
 
     def _roamed(self, address: Address, now_ns: int) -> None:
         if self._dialer is None:
-            self._follow(address)
+            self._follow(address, now_ns)
         elif address.is_carrier != (self._transport.mode == "quic"):
             # The choice is the edge's: packets that were under way when it chose do not undo it.
-            self._take_path()
+            self._take_path(now_ns)
         elif not address.is_carrier:
             self._udp = address
+            self._search(now_ns)
             self._core.emit(Roamed(self.name, address))
 
     def _pong(self, event: PlaneEvent, now_ns: int) -> None:
@@ -288,6 +303,9 @@ class Peer:
             self._core.emit(Pong(self.name, event.value, event.rtt_ns, via))
         elif event.address.is_carrier:
             pass  # our own first packet on the carrier
+        elif event.value >= SIZE_TOKEN:
+            self._size.answered(event.value - SIZE_TOKEN, now_ns)
+            self._size_moved()
         elif event.value == self._probe_token:
             self._probe_token = None
             self._transport.probe_answered()
@@ -331,6 +349,8 @@ class Peer:
         self._step.cancel()
         self._expiry.cancel()
         self._transport.stop()
+        self._size.stop()
+        self._size_moved()
         self._show("none", "", self._mtu_bytes)
 
     def _expired(self, now_ns: int) -> None:
@@ -341,30 +361,38 @@ class Peer:
                 self._channel.close(CLOSE_REPLACED)
                 self._channel = None
 
-    def _take_path(self) -> None:
+    def _take_path(self, now_ns: int) -> None:
         """Edge: send where the transport says."""
         if self._transport.mode == "quic":
-            self._path(CARRIER, CARRIER_MTU_BYTES)
-            self._show("quic", self._transport.reason, CARRIER_MTU_BYTES)
+            self._use_carrier(self._transport.reason)
         else:
-            self._path(self._udp, self._mtu_bytes)
-            self._show("udp", self._transport.reason, self._mtu_bytes)
+            self._use_udp(self._transport.reason, now_ns)
 
-    def _follow(self, address: Address) -> None:
+    def _follow(self, address: Address, now_ns: int) -> None:
         """Hub: send where the edge's packets come from."""
         if address.is_carrier:
-            self._path(CARRIER, CARRIER_MTU_BYTES)
-            self._show("quic", "as the peer sends", CARRIER_MTU_BYTES)
+            self._use_carrier("as the peer sends")
         else:
             is_new = self._shown_transport == "udp" and address != self._udp
             self._udp = address
-            self._path(address, self._mtu_bytes)
-            self._show("udp", "as the peer sends", self._mtu_bytes)
+            self._use_udp("as the peer sends", now_ns)
             if is_new:
                 self._core.emit(Roamed(self.name, address))
 
+    def _use_carrier(self, reason: str) -> None:
+        self._size.stop()
+        self._path(CARRIER, CARRIER_MTU_BYTES)
+        self._show("quic", reason, CARRIER_MTU_BYTES)
+        self._size_moved()
+
+    def _use_udp(self, reason: str, now_ns: int) -> None:
+        self._path(self._udp, self._mtu_bytes)
+        self._show("udp", reason, self._mtu_bytes)
+        self._search(now_ns)
+
     def _path(self, address: Address | None, mtu_bytes: int) -> None:
-        self._core.plane.path_set(self.handle, PATH, address, mtu_bytes + OVERHEAD_BYTES)
+        self._payload_max = mtu_bytes + OVERHEAD_BYTES
+        self._core.plane.path_set(self.handle, PATH, address, self._payload_max)
 
     def _show(self, transport: str, reason: str, mtu_bytes: int) -> None:
         """Remember and, where it changes what routes must know, tell."""
@@ -372,10 +400,11 @@ class Peer:
         self._shown_transport = transport
         self._shown_reason = reason if reason != REASON_FIRST else ""
         if is_changed:
+            self._told_mtu_bytes = mtu_bytes
             self._core.emit(TransportChanged(self.name, transport, self._shown_reason, mtu_bytes))
 
     def _own_token(self) -> int:
-        self._token = OWN_TOKEN | ((self._token + 1) & (OWN_TOKEN - 1))
+        self._token = OWN_TOKEN | ((self._token + 1) & (SIZE_TOKEN - OWN_TOKEN - 1))
         return self._token
 
     def _ping_own(self, now_ns: int) -> None:
@@ -387,7 +416,7 @@ class Peer:
             return
         step = self._transport.step(now_ns)
         if step.switched:
-            self._take_path()
+            self._take_path(now_ns)
             self._ping_own(now_ns)
             self._step_due(now_ns)
             return
@@ -407,3 +436,46 @@ class Peer:
             self._step.cancel()
         else:
             self._step.set(self._transport.next_ns)
+
+    # -- the path's MTU
+
+    def _search(self, now_ns: int) -> None:
+        """Another address or other keys: nothing is known of the path any more."""
+        assert self._udp is not None
+        is_ipv6 = ":" in self._udp.ip
+        self._size.start(self._mtu_bytes + OVERHEAD_BYTES, is_ipv6=is_ipv6, now_ns=now_ns)
+        self._size_moved()
+
+    def _size_due(self, now_ns: int) -> None:
+        if not self._has_session:
+            return
+        plane, handle = self._core.plane, self.handle
+        out = self._size.step(now_ns, plane.peer_counters(handle))
+        if out is not None:
+            # The small one is an ordinary PING: silence must be noticed also while only we speak.
+            plane.ping(now_ns, handle, PATH, token=SIZE_TOKEN | out.small)
+            large = SIZE_TOKEN | out.large
+            plane.ping(now_ns, handle, PATH, token=large, is_probe=True, pad_bytes=out.pad_bytes)
+        self._size_moved()
+
+    def _size_moved(self) -> None:
+        """Carry out what the search has found, and tell those who set routes."""
+        size = self._size
+        if size.next_ns is None:
+            self._size_timer.cancel()
+        else:
+            self._size_timer.set(size.next_ns)
+        if size.is_off:
+            return
+        if size.payload_max != self._payload_max:
+            self._payload_max = size.payload_max
+            self._core.plane.path_payload(self.handle, PATH, size.payload_max)
+        told = self._told_mtu_bytes
+        if size.mtu_bytes < told or (size.is_settled and size.mtu_bytes != told):
+            self._told_mtu_bytes = size.mtu_bytes
+            self._core.emit(MtuChanged(self.name, size.mtu_bytes))
+
+    def _mtu_now(self) -> int:
+        if not self._size.is_off:
+            return self._size.mtu_bytes
+        return CARRIER_MTU_BYTES if self._shown_transport == "quic" else self._mtu_bytes

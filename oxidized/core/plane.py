@@ -151,6 +151,9 @@ class Plane(Protocol):
     def path_set(self, peer: int, path: int, address: Address | None, payload_max: int) -> None:
         """Send packets of `path` to `address` (None: nowhere). `payload_max`: largest UDP payload, bytes."""
 
+    def path_payload(self, peer: int, path: int, payload_max: int) -> None:
+        """Another `payload_max`, wherever the path leads by now: the packet path may have followed a roam."""
+
     def index_pick(self, random24: int) -> int:
         """A receiver index that is free, near a random 24-bit number."""
 

@@ -220,6 +220,9 @@ class DataPlane:
         native = ffi.NULL if address is None else _address_write(self._one_addr, address)
         _check(lib.oxi_path_set(self._dp, peer, path, native, payload_max), "path_set")
 
+    def path_payload(self, peer: int, path: int, payload_max: int) -> None:
+        _check(lib.oxi_path_payload(self._dp, peer, path, payload_max), "path_payload")
+
     # ---- keys ----
 
     def index_pick(self, random24: int) -> int:

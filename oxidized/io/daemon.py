@@ -26,6 +26,7 @@ from oxidized import config as configuration
 from oxidized.config import Config
 from oxidized.core.events import (
     HandshakeRejected,
+    MtuChanged,
     PeerDown,
     PeerUp,
     Rekeyed,
@@ -256,6 +257,9 @@ class Daemon:
                 self._peers_moved()
             case TransportChanged():
                 self._transport_changed(event)
+            case MtuChanged(peer, mtu_bytes):
+                log.info("%s: path mtu %d", peer, mtu_bytes, extra={"peer": peer, "mtu_bytes": mtu_bytes})
+                self._route_mtu_follow(peer, mtu_bytes)
             case Roamed(peer, address):
                 log.info("%s: moved to %s", peer, address, extra={"peer": peer})
             case Rekeyed(peer, epoch):
@@ -267,7 +271,6 @@ class Daemon:
                 raise AssertionError(f"{event} belongs to the driver")
 
     def _transport_changed(self, event: TransportChanged) -> None:
-        """An mtu below the link's goes to the peer's routes, so that what is sent there is cut to it."""
         because = f" ({event.reason})" if event.reason else ""
         extra = {"peer": event.peer, "reason": event.reason}
         if event.transport != "none":
@@ -279,9 +282,13 @@ class Daemon:
                 event.mtu_bytes,
                 extra=extra,
             )
-        lower = event.mtu_bytes if 0 < event.mtu_bytes < self._settings.mtu_bytes else 0
-        if self._route_mtu_bytes.get(event.peer, 0) != lower:
-            self._route_mtu_bytes[event.peer] = lower
+        self._route_mtu_follow(event.peer, event.mtu_bytes)
+
+    def _route_mtu_follow(self, peer: str, mtu_bytes: int) -> None:
+        """An mtu below the link's goes to the peer's routes, so that what is sent there is cut to it."""
+        lower = mtu_bytes if 0 < mtu_bytes < self._settings.mtu_bytes else 0
+        if self._route_mtu_bytes.get(peer, 0) != lower:
+            self._route_mtu_bytes[peer] = lower
             self._spawn(self._network_follow(), "routes")
 
     def _peers_moved(self) -> None:
@@ -358,7 +365,6 @@ class Daemon:
             allowed_ips=tuple(str(prefix) for prefix in peer.allowed_ips),
             keepalive_seconds=peer.keepalive_ns / 1e9,
             is_expected=peer.enable,
-            mtu_bytes=self._route_mtu_bytes.get(peer.name) or self._settings.mtu_bytes,
         )
 
     def _health(self) -> list[str]:

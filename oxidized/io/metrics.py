@@ -93,7 +93,12 @@ METRICS: tuple[Metric, ...] = (
     Metric("oxidized_path_rtt_seconds", "gauge", "Smoothed round-trip time; absent: not known.", _PATH),
     Metric("oxidized_path_rtt_variation_seconds", "gauge", "Mean deviation of it (RFC 9002).", _PATH),
     Metric("oxidized_path_rtt_min_seconds", "gauge", "Smallest round-trip time seen.", _PATH),
-    Metric("oxidized_path_mtu_bytes", "gauge", "Largest inner packet this path carries.", _PATH),
+    Metric(
+        "oxidized_path_mtu_bytes",
+        "gauge",
+        "Largest inner packet sent on this path, as the search for its MTU stands.",
+        _PATH,
+    ),
     Metric("oxidized_path_sent_packets_total", "counter", "Datagrams sent.", _PATH),
     Metric("oxidized_path_sent_bytes_total", "counter", "Bytes of UDP payload sent.", _PATH),
     Metric("oxidized_path_received_packets_total", "counter", "Authentic datagrams received.", _PATH),
@@ -102,7 +107,8 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "oxidized_path_lost_packets",
         "gauge",
-        "Datagrams the peer passed over since the session began. A late one is taken back, so it may fall.",
+        "Datagrams the peer passed over since the session began, probes of the MTU among them. A late "
+        "one is taken back, so it may fall.",
         _PATH,
     ),
     Metric("oxidized_path_late_packets_total", "counter", "Datagrams received out of order.", _PATH),
@@ -132,6 +138,12 @@ METRICS: tuple[Metric, ...] = (
         "Datagrams sent that carry no packet of a user (acknowledgements, probes, keepalives).",
     ),
     Metric("oxidized_own_dropped_datagrams_total", "counter", "Those that could not be sent."),
+    Metric(
+        "oxidized_own_inner_packets_total",
+        "counter",
+        "Packets of our own written to the TUN: ICMP answers to what is too big for the path.",
+    ),
+    Metric("oxidized_own_inner_dropped_packets_total", "counter", "Those that could not be written."),
     Metric(
         "oxidized_dropped_packets_total",
         "counter",
@@ -227,6 +239,8 @@ _PLANE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("oxidized_control_datagrams_total", (), "control_in_datagrams"),
     ("oxidized_own_datagrams_total", (), "own_out_datagrams"),
     ("oxidized_own_dropped_datagrams_total", (), "own_dropped_datagrams"),
+    ("oxidized_own_inner_packets_total", (), "own_inner_packets"),
+    ("oxidized_own_inner_dropped_packets_total", (), "own_inner_dropped_packets"),
     ("oxidized_kernel_receive_drops_total", (), "kernel_receive_drops"),
     ("oxidized_lost_events_total", (), "lost_events"),
     ("oxidized_tun_reads_total", (), "tun_reads"),

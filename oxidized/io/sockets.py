@@ -28,9 +28,9 @@ SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
 IP_PKTINFO = 8
 IP_MTU_DISCOVER = 10
-IP_PMTUDISC_DO = 2
+IP_PMTUDISC_PROBE = 3
 IPV6_MTU_DISCOVER = 23
-IPV6_PMTUDISC_DO = 2
+IPV6_PMTUDISC_PROBE = 3
 
 # linux/bpf_common.h: class, size and mode, or operation and source, of the instructions used here.
 BPF_LD_B_ABS = 0x30
@@ -212,18 +212,19 @@ def _open(
 
 
 def _configure(udp: socket.socket, fwmark: int) -> None:
-    """DF on all we send; our own address, drops of the queue and ECN marks with all we receive."""
+    """DF on all we send, whatever ICMP says of the path: it may be forged, and pmtu.py finds out by itself.
+    Our own address, drops of the queue and ECN marks with all we receive."""
     udp.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
     if udp.family == socket.AF_INET6:
         udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
-        udp.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO)
+        udp.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE)
         udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, 1)
     else:
         udp.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         udp.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
-        udp.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
+        udp.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE)
     for forced, plain in ((SO_RCVBUFFORCE, socket.SO_RCVBUF), (SO_SNDBUFFORCE, socket.SO_SNDBUF)):
         try:
             udp.setsockopt(socket.SOL_SOCKET, forced, BUFFER_BYTES)

@@ -39,7 +39,6 @@ class PeerFacts:
     allowed_ips: tuple[str, ...]
     keepalive_seconds: float
     is_expected: bool
-    mtu_bytes: int
 
 
 @dataclass(slots=True)
@@ -130,20 +129,20 @@ def _peer(snapshot: Snapshot, status: PeerStatus, wall_seconds: float) -> dict[s
         "transmit_bytes": counters.tx_bytes if counters else 0,
         "receive_packets": counters.rx_packets if counters else 0,
         "transmit_packets": counters.tx_packets if counters else 0,
-        "paths": _paths(status, counters, facts.mtu_bytes) if counters else [],
+        "paths": _paths(status, counters) if counters else [],
     }
 
 
-def _paths(status: PeerStatus, counters: PeerCounters, mtu_bytes: int) -> list[dict[str, Any]]:
+def _paths(status: PeerStatus, counters: PeerCounters) -> list[dict[str, Any]]:
     """Path 0 always (the default path), further ones only when they have an address."""
     paths = []
     for index, path in enumerate(counters.paths):
         if index == 0 or path.address is not None:
-            paths.append(_path(status, path, "default" if index == 0 else f"path{index}", mtu_bytes))
+            paths.append(_path(status, path, "default" if index == 0 else f"path{index}"))
     return paths
 
 
-def _path(status: PeerStatus, path: PathCounters, name: str, mtu_bytes: int) -> dict[str, Any]:
+def _path(status: PeerStatus, path: PathCounters, name: str) -> dict[str, Any]:
     state, reason = "down", status.state
     if status.state == "up" and path.address is not None:
         state, reason = "up", ""
@@ -158,7 +157,7 @@ def _path(status: PeerStatus, path: PathCounters, name: str, mtu_bytes: int) -> 
         "rtt_variation_seconds": path.rtt_var_ns / 1e9 if path.rtt_ns else None,
         "rtt_min_seconds": path.rtt_min_ns / 1e9 if path.rtt_ns else None,
         "loss_ratio": round(path.lost_packets / resolved, 6) if resolved else 0.0,
-        "mtu_bytes": mtu_bytes,
+        "mtu_bytes": status.mtu_bytes,
         "sent_packets": path.tx_packets,
         "sent_bytes": path.tx_bytes,
         "received_packets": path.rx_packets,

@@ -1,13 +1,15 @@
 /* fuzz_inner.c - packets from the TUN, through one plane and out of the other.
  *
  * Invariant: a packet that is whole, fits, and goes from one network to the other comes out once, in order
- * and unchanged; with a foreign source it gets as far as the other plane; any other is dropped at once.
- * Parsers: ip_parse. */
+ * and unchanged but for the MSS of a SYN, whose checksum stays right; with a foreign source it gets as far as
+ * the other plane; any other is dropped at once. One that is too big may be answered, by ICMP that is whole,
+ * quotes it and has a right checksum.
+ * Parsers: ip_parse, mss_read, too_big_ipv4_parse, too_big_ipv6_parse. */
 #include <string.h>
 
 #include "support.h"
 
-enum { PKTS_MAX = 48, WHOLE_IPV4 = 1, WHOLE_IPV6 = 2 };
+enum { PKTS_MAX = 48, WHOLE_IPV4 = 1, WHOLE_IPV6 = 2, WITH_SYN = 8, QUOTE = 64, ANSWERS_MAX = 32 };
 
 typedef struct world {
     end left, right;
@@ -17,6 +19,8 @@ typedef struct world {
     uint32_t left_count; /* those and the ones with a foreign source */
     uint32_t pushed;
     uint32_t dropped_bytes; /* of those that may not leave */
+    uint8_t big[PKTS_MAX][QUOTE]; /* how those begin that are too big */
+    uint32_t big_count;
 } world;
 
 /* The slow, obvious version of what the left plane has to find out (RFC 791, RFC 8200, and its route). */
@@ -33,6 +37,41 @@ static bool may_leave(const uint8_t *p, uint32_t len)
 
 /* And the right one, of a packet that may leave. */
 static bool may_arrive(const uint8_t *p) { return p[0] >> 4 == 4 ? p[12] == 10 : p[8] == 0xfd; }
+
+/* The sum of all 16-bit words, as the Internet checksum counts: equal sums are congruent. */
+static uint64_t sum_of(const uint8_t *p, uint32_t len)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < len; i++)
+        sum += i % 2 ? p[i] : p[i] * 256U;
+    return sum % 0xffff;
+}
+
+/* The slow, obvious version of the clamp (RFC 9293, section 3.1): what a SYN comes out as, but for its
+ * checksum. Returns where that stands; 0: nothing changes. */
+static uint32_t clamp_slowly(uint8_t *p, uint32_t len)
+{
+    bool is_v4 = p[0] >> 4 == 4;
+    uint32_t tcp = is_v4 ? (p[0] & 15U) * 4 : 40, limit = KEEP_MTU - (is_v4 ? 40 : 60);
+    bool is_part = is_v4 && (p[6] & 0x3f || p[7]);
+    if (p[is_v4 ? 9 : 6] != 6 || is_part || len < tcp + 20 || !(p[tcp + 13] & 2))
+        return 0;
+    uint32_t past = tcp + (p[tcp + 12] >> 4) * 4U;
+    for (uint32_t i = tcp + 20; past <= len && i < past && p[i] != 0; i += p[i] == 1 ? 1 : p[i + 1]) {
+        if (p[i] == 1)
+            continue;
+        if (i + 1 >= past || p[i + 1] < 2 || i + p[i + 1] > past)
+            return 0;
+        if (p[i] != 2 || p[i + 1] != 4)
+            continue;
+        if (p[i + 2] * 256U + p[i + 3] <= limit)
+            return 0;
+        p[i + 2] = (uint8_t)(limit >> 8);
+        p[i + 3] = (uint8_t)limit;
+        return tcp + 16;
+    }
+    return 0;
+}
 
 /* Makes raw bytes a whole packet between the two networks: otherwise hardly any would pass. */
 static void make_whole(uint8_t *p, uint32_t len, uint8_t how)
@@ -52,6 +91,14 @@ static void make_whole(uint8_t *p, uint32_t len, uint8_t how)
         p[8] = 0xfd;
         p[24] = 0xfe;
         p[25] = 0x80;
+    }
+    uint32_t tcp = (how & 3) == WHOLE_IPV4 ? 20 : 40;
+    if ((how & WITH_SYN) && len >= tcp + 24) {
+        p[tcp == 20 ? 9 : 6] = 6;
+        p[6] = tcp == 20 ? 0 : 6;
+        p[7] = 0;
+        p[tcp + 12] |= 0x60;
+        p[tcp + 13] |= 2;
     }
 }
 
@@ -73,6 +120,8 @@ static void push_batch(world *w, input *in)
         bool is_leaving = may_leave(buf[count], take);
         w->left_count += is_leaving;
         w->dropped_bytes += is_leaving ? 0 : take;
+        if (take > KEEP_MTU)
+            memcpy(w->big[w->big_count++], buf[count], QUOTE);
         if (is_leaving && may_arrive(buf[count])) {
             memcpy(w->sent[w->sent_count], buf[count], take);
             w->sent_len[w->sent_count++] = take;
@@ -101,8 +150,41 @@ static void carry_and_compare(world *w)
     must(n == (int)w->sent_count, "each packet that may arrive comes out");
     for (int i = 0; i < n; i++) {
         must(peer[i] == w->right.peer, "from the right peer");
-        must(len[i] == w->sent_len[i] && memcmp(buf[i], w->sent[i], len[i]) == 0, "in order and unchanged");
+        uint8_t *was = w->sent[i];
+        must(len[i] == w->sent_len[i] && sum_of(buf[i], len[i]) == sum_of(was, len[i]), "the sum stays");
+        uint32_t checksum = clamp_slowly(was, len[i]);
+        if (checksum)
+            memcpy(was + checksum, buf[i] + checksum, 2);
+        must(memcmp(buf[i], was, len[i]) == 0, "in order and unchanged");
     }
+}
+
+/* What the left plane wrote into its own TUN. */
+static void answers_check(world *w)
+{
+    static uint8_t buf[PKTS_MAX][ROOM];
+    static uint32_t len[PKTS_MAX], peer[PKTS_MAX];
+    int n = oxi_inner_pop(w->left.dp, buf[0], ROOM, len, peer, PKTS_MAX);
+    must(n >= 0 && n <= ANSWERS_MAX, "no more answers than the bucket holds");
+    uint32_t at = 0;
+    for (int i = 0; i < n; i++) {
+        const uint8_t *p = buf[i];
+        bool is_v4 = p[0] == 0x45;
+        must(is_v4 || p[0] == 0x60, "an answer is IPv4 or IPv6");
+        uint32_t head = is_v4 ? 20 : 40;
+        uint32_t told = is_v4 ? p[2] * 256U + p[3] : p[4] * 256U + p[5] + 40;
+        must(told == len[i] && len[i] <= (is_v4 ? 576 : 1280), "an answer is whole, and not too long");
+        must(!is_v4 || sum_of(p, 20) == 0, "the header's checksum is right");
+        uint64_t pseudo = is_v4 ? 0 : sum_of(p + 8, 32) + len[i] - 40 + 58;
+        must((sum_of(p + head, len[i] - head) + pseudo) % 0xffff == 0, "the ICMP checksum is right");
+        must(is_v4 ? p[20] == 3 && p[21] == 4 : p[40] == 2 && p[41] == 0, "it says: too big");
+        must(p[head + 6] * 256U + p[head + 7] == KEEP_MTU, "and how large is not");
+        while (at < w->big_count && memcmp(p + head + 8, w->big[at], QUOTE) != 0)
+            at++;
+        must(at++ < w->big_count, "it quotes what was too big, in order");
+    }
+    oxi_stats st = stats_of(&w->left);
+    must(st.own_inner_packets == (uint64_t)n && st.inner_out_packets == 0, "answers are our own");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -115,6 +197,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (in.left && w.pushed < PKTS_MAX)
         push_batch(&w, &in);
     carry_and_compare(&w);
+    answers_check(&w);
     oxi_stats st = stats_of(&w.left);
     must(st.inner_in_packets == w.pushed, "every packet counts once");
     must(drops_of(&st, OXI_DIR_OUT) + w.left_count == w.pushed, "what may not leave is dropped by name");

@@ -103,6 +103,13 @@ static int op_path_set(world *w, end *e, input *in)
     return oxi_path_set(e->dp, peer, path, is_null ? NULL : &a, is_rare(in) ? pick(in, 9216) : ROOM);
 }
 
+static int op_path_payload(world *w, end *e, input *in)
+{
+    (void)w;
+    uint32_t peer = pick(in, 1), path = pick(in, OXI_PATHS_MAX - 1);
+    return oxi_path_payload(e->dp, peer, path, (uint32_t)input_number(in, 2) % (OXI_DATAGRAM_MAX + 2));
+}
+
 static int op_session_install(world *w, end *e, input *in)
 {
     oxi_session s = { .tx_index = e->tx_index, .suite = (uint8_t)pick(in, 3) };
@@ -273,7 +280,7 @@ static int op_new(world *w, end *e, input *in)
 static op *const OPS[] = {
     op_peer_add,  op_peer_timers,     op_peer_remove,   op_routes_set,   op_path_set,   op_session_install,
     op_stats,     op_session_send,    op_epoch_install, op_epoch_send,   op_ping,       op_session_drop,
-    op_time,      op_events,          op_inner_push,    op_inner_push,   op_carry,      op_carry,
+    op_time,      op_events,          op_inner_push,    op_path_payload,  op_carry,      op_carry,
     op_deliver,   op_control,         op_io,            op_new,
 };
 

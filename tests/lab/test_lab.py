@@ -113,6 +113,14 @@ def test_hello_through_oxidized() -> None:
     assert results["bytes_wrong"] == 0
 
 
+def test_hello_through_a_narrow_link() -> None:
+    need_namespaces()
+    document = measured("hello", "--set", "mtu=1400", "--set", "megabytes=1")
+    names = {check["name"] for check in document["runs"][0]["checks"]}
+    assert len({name for name in names if name.startswith("narrow-")}) == 8
+    assert document["runs"][0]["results"]["bytes_compared"] == 4_000_000
+
+
 def test_stress_through_oxidized() -> None:
     need_namespaces()
     results = measured("stress", "--seconds", "12")["runs"][0]["results"]

@@ -71,7 +71,8 @@ def equations(stats: dict[str, Any], passed: Counter[str]) -> list[tuple[str, in
         ("datagrams out = with inner packet + own", stats["outer_out_datagrams"], sent + own),
         ("inner packets taken = pushed by us", stats["inner_in_packets"], passed["inner_in"]),
         ("datagrams taken = pushed by us", stats["outer_in_datagrams"], passed["outer_in"]),
-        ("inner packets delivered = popped by us", stats["inner_out_packets"], passed["inner_out"]),
+        ("inner packets delivered + our own = popped by us",
+         stats["inner_out_packets"] + stats["own_inner_packets"], passed["inner_out"]),
         ("events lost = 0", stats["lost_events"], 0),
     ]  # fmt: skip
 

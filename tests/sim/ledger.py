@@ -26,14 +26,15 @@ def payload(uid: int, size: int) -> bytes:
 
 
 def inner_packet(source: str, target: str, uid: int, size: int) -> bytes:
-    """A UDP-less IP packet of `size` bytes (at least header and payload minimum)."""
+    """A UDP-less IP packet of `size` bytes (at least header and payload minimum); every other one of IPv4
+    must not be fragmented."""
     src, dst = ip_address(source), ip_address(target)
     assert src.version == dst.version
     header = IPV4_BYTES if src.version == 4 else IPV6_BYTES
     body = payload(uid, max(size - header, PAYLOAD_BYTES_MIN))
     if src.version == 4:
-        total = header + len(body)
-        start = struct.pack(">BBHHHBBH4s4s", 0x45, 0, total, 0, 0, 64, 253, 0, src.packed, dst.packed)
+        total, flags = header + len(body), 0x4000 if uid & 1 else 0
+        start = struct.pack(">BBHHHBBH4s4s", 0x45, 0, total, 0, flags, 64, 253, 0, src.packed, dst.packed)
     else:
         start = struct.pack(">IHBB16s16s", 6 << 28, len(body), 253, 64, src.packed, dst.packed)
     return start + body

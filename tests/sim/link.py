@@ -39,6 +39,7 @@ class Link:
         self._is_bad = False
         self._free_ns = 0  # when the last queued byte is on the wire
         self.faults = faults
+        self.payload_max = 0  # of the link itself, no fault: it stays when all heals; 0: no bound
         self.is_cut = False
         self.is_quic_only = False
         self.counts: Counter[str] = Counter()
@@ -66,7 +67,7 @@ class Link:
             return "cut"
         if self.is_quic_only and (not data or data[0] & 0xC0 == 0):
             return "quic-only"
-        if f.payload_max and len(data) > f.payload_max:
+        if len(data) > min(f.payload_max or len(data), self.payload_max or len(data)):
             return "mtu"
         if f.loss and rng.random() < f.loss:
             return "loss"

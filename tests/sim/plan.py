@@ -21,7 +21,12 @@ HAPPENINGS = (
 ATTACKS = ("replay", "forge", "reflect", "knock")
 LOADS = ("wrong-source", "inner-garbage", "no-route", "too-big", "flood")
 NODE_FAULTS = ("skew", "slow-python", "bad-resolver", "nat-idle")
-FAULTS = LINK_FAULTS + HAPPENINGS + ATTACKS + LOADS + NODE_FAULTS
+EARLIER_FAULTS = LINK_FAULTS + HAPPENINGS + ATTACKS + LOADS + NODE_FAULTS
+# Drawn with dice of their own, so that the plans of older seeds stay what they were.
+LATER_FAULTS = ("path-mtu",)
+FAULTS = EARLIER_FAULTS + LATER_FAULTS
+
+PATH_PAYLOADS_MAX = (0, 1350, 1360, 1372, 1389, 1400, 1431, 1444, 2000, 5000)  # 0: no bound; QUIC needs 1350
 
 HUB = "hub"
 
@@ -82,7 +87,9 @@ def draw(seed: int, rng: random.Random, has_handshakes: bool | None, only: froze
     """The plan of `seed`. `has_handshakes` None: drawn. `only`: these faults at most."""
     drawn_handshakes = rng.random() < 0.75
     share = rng.choice((0.0, 0.1, 0.2, 0.35, 0.5))
-    faults = frozenset(name for name in FAULTS if rng.random() < share)
+    faults = frozenset(name for name in EARLIER_FAULTS if rng.random() < share)
+    later = random.Random(f"later faults of {seed}")
+    faults |= {name for name in LATER_FAULTS if later.random() < share}
     if only is not None:
         faults &= only
     has_handshakes = drawn_handshakes if has_handshakes is None else has_handshakes
@@ -98,7 +105,7 @@ def draw(seed: int, rng: random.Random, has_handshakes: bool | None, only: froze
         edges=edges,
         knobs=_all_knobs(rng, faults, edges),
         links={(edge, way): _weather(rng, faults) for edge in edges for way in ("up", "down")},
-        happenings=_happenings(rng, faults, edges, chaos_ns),
+        happenings=_happenings(rng, faults, edges, chaos_ns) + _path_mtus(later, faults, edges, chaos_ns),
         chaos_ns=chaos_ns,
         burst_gap_ns=rng.choice((40, 100, 250, 1000)) * MS,
         burst_packets=rng.choice((1, 2, 8, 20)),
@@ -191,3 +198,14 @@ def _happenings(
                 for_ns = rng.choice((100 * MS, 2 * S, 8 * S))
             found.append(Happening(at_ns, kind, target, for_ns, rng.randrange(1 << 30)))
     return sorted((h for h in found if h.kind in faults), key=lambda h: (h.at_ns, h.kind, h.target))
+
+
+def _path_mtus(
+    later: random.Random, faults: frozenset[str], edges: tuple[str, ...], chaos_ns: int
+) -> list[Happening]:
+    """A link becomes narrower or wider, one way or both, and stays so; `amount`: which way, and how wide."""
+    found = []
+    for _ in range(later.choice((1, 2, 4))):
+        amount = later.randrange(3) << 8 | later.randrange(len(PATH_PAYLOADS_MAX))
+        found.append(Happening(later.randrange(chaos_ns), "path-mtu", later.choice(edges), 0, amount))
+    return found if "path-mtu" in faults else []

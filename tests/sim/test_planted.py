@@ -128,6 +128,20 @@ class AnswersStrangers(Tunnel):
         return answers[0] if answers else super().poll_transmit()
 
 
+class NeverNarrows(CountedPlane):
+    """What the search for the path's MTU finds does not reach the path."""
+
+    def path_payload(self, peer: int, path: int, payload_max: int) -> None:
+        """The path keeps the size it was set up with."""
+
+
+class NeverProbes(CountedPlane):
+    """Large PINGs do not leave: no size is ever proved."""
+
+    def ping(self, now_ns: int, peer: int, path: int, *, pad_bytes: int = 0, **other: Any) -> bool:
+        return pad_bytes > 0 or super().ping(now_ns, peer, path, **other)
+
+
 PLANES: list[tuple[type[CountedPlane], str]] = [
     (DeliversTwice, "twice"),
     (FlipsByte, "altered"),
@@ -158,6 +172,14 @@ def first_failure(options: Options, wanted: str) -> str:
 @pytest.mark.parametrize(("plane_class", "wanted"), PLANES)
 def test_bug_in_the_packet_path_is_seen(plane_class: type[CountedPlane], wanted: str) -> None:
     assert first_failure(Options(has_handshakes=False, plane_class=plane_class), wanted)
+
+
+@pytest.mark.parametrize(
+    ("plane_class", "wanted"), [(NeverNarrows, "packets that are too big"), (NeverProbes, "told 1280")]
+)
+def test_bug_in_the_path_mtu_is_seen(plane_class: type[CountedPlane], wanted: str) -> None:
+    only = frozenset({"path-mtu"})
+    assert first_failure(Options(has_handshakes=True, only=only, plane_class=plane_class), wanted)
 
 
 @pytest.mark.parametrize(("tunnel_class", "wanted"), TUNNELS)

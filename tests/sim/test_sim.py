@@ -70,8 +70,8 @@ def test_runs_show_what_they_are_for() -> None:
         "drop receive wrong-source", "drop transmit no-route", "drop transmit bad-ip",
         "drop transmit too-big", "drop transmit pool-empty", "event PeerDown silent", "event PeerDown bye",
         "event Rekeyed", "event Pong", "event Roamed", "event TransportChanged quic as the peer sends",
-        "control retry-sent",
-        "control replaced", "control handshake-timeout",
+        "event MtuChanged", "told too big", "control retry-sent", "control replaced",
+        "control handshake-timeout",
     }  # fmt: skip
     assert wanted <= seen.keys(), sorted(wanted - seen.keys())
 

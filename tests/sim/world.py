@@ -18,18 +18,18 @@ from typing import TextIO
 from oxidized.core.events import HandshakeRejected, PeerDown, Resolve, TransportChanged, TunnelEvent
 from oxidized.core.plane import Address
 from oxidized.core.tunnel import Tunnel
-from tests.sim import accounts, keyed
+from tests.sim import accounts, keyed, too_big
 from tests.sim.accounts import CountedPlane
 from tests.sim.clock import NodeClock
 from tests.sim.dice import seeded
 from tests.sim.judge import Judge
 from tests.sim.ledger import Ledger, SimFailure
 from tests.sim.link import MS, S
-from tests.sim.load import Load
+from tests.sim.load import Load, inside
 from tests.sim.network import Network, Where
 from tests.sim.node import Node
 from tests.sim.pcap import PcapWriter
-from tests.sim.plan import HUB, Happening, NodeKnobs, Plan
+from tests.sim.plan import HUB, PATH_PAYLOADS_MAX, Happening, NodeKnobs, Plan
 from tests.sim.reloads import Step, reload
 from tests.sim.setup import Identities, keyed_peers, tunnel_settings
 
@@ -240,6 +240,10 @@ class World:
             setattr(link, flag, True)
         self._until(h, lambda: [setattr(link, flag, False) for link in links] and None)
 
+    def _begin_path_mtu(self, h: Happening) -> None:
+        for way in (("up", "down"), ("up",), ("down",))[h.amount >> 8]:
+            self.network.links[h.target, way].payload_max = PATH_PAYLOADS_MAX[h.amount & 0xFF]
+
     def _begin_rebind(self, h: Happening) -> None:
         self.network.rebind(h.target, is_new_host=bool(h.amount & 1))
 
@@ -373,6 +377,10 @@ class World:
 
     def delivered(self, node: Node, peer: int, packet: bytes) -> None:
         name = self._peer_name(node, peer)
+        answer = too_big.answer_of(packet)
+        if answer is not None:
+            self._too_big(node, answer, packet)
+            return
         entry = self.ledger.deliver(node.name, name, packet, self.now_ns)
         self._digest.update(struct.pack(">QI", self.now_ns, zlib.crc32(packet)))
         if node.name != HUB and entry.target != node.name:
@@ -380,6 +388,14 @@ class World:
         if node.name == HUB and entry.target != HUB:
             entry.carried_by.add(HUB)
             node.outbox.append(packet)  # the kernel of the hub routes it back into the tunnel
+
+    def _too_big(self, node: Node, answer: too_big.Answer, packet: bytes) -> None:
+        """From the node's own plane; or from the hub's, about what the hub could not forward."""
+        too_big.check(node.name, answer, self.ledger)
+        self._digest.update(struct.pack(">QI", self.now_ns, zlib.crc32(packet)))
+        self.seen["told too big"] += 1
+        if node.name == HUB and answer.target not in inside(HUB).addresses:
+            node.outbox.append(packet)
 
     def _peer_name(self, node: Node, peer: int) -> str:
         if node.name != HUB:
@@ -432,6 +448,9 @@ class World:
         self.say("everything heals")
         self.is_healed = True
         self.network.heal()
+        if not self.plan.has_handshakes:
+            for link in self.network.links.values():
+                link.payload_max = 0  # a plane alone searches for nothing
         for node in self.nodes.values():
             node.lag_ns = 0
         self.judge.healed()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 from lab.load import TRAFFIC_PORT, CheckedUdp, Pings, ping, tcp_transfer
 from lab.scenarios.base import FAULT_KEYS, Outcome, Parameter, Run, Scenario
 
 PINGS = 20
 PING_INTERVAL_SECONDS = 0.02
+SEARCH_SECONDS = 5.0  # for the MTU of a narrow link
+OUTER_BYTES = 52  # IPv4, UDP and the tunnel: what a packet grows by on its way
+GRANULE_BYTES = 8  # a search ends this close
 
 
 class Hello(Scenario):
@@ -21,13 +26,36 @@ class Hello(Scenario):
     def measure(self, run: Run) -> Outcome:
         outcome = Outcome()
         self._pings(run, outcome)
+        if self._faults(run) == {"mtu"} and run.tunnel.system == "oxidized":
+            self._narrow(run, outcome)
         self._tcp(run, outcome)
         self._udp(run, outcome)
         return outcome
 
     def _clean(self, run: Run) -> bool:
         """Whether the link is one on which nothing may be lost."""
-        return not any(key.removeprefix("ab.").removeprefix("ba.") in FAULT_KEYS for key in run.settings)
+        return not self._faults(run)
+
+    def _faults(self, run: Run) -> set[str]:
+        return {key.removeprefix("ab.").removeprefix("ba.") for key in run.settings} & FAULT_KEYS
+
+    def _narrow(self, run: Run, outcome: Outcome) -> None:
+        """A link that drops large packets without a word: what fits passes, and what does not in pieces."""
+        link_bytes = min(int(value) for key, value in run.settings.items() if key.endswith("mtu"))
+        full = link_bytes - OUTER_BYTES - GRANULE_BYTES + 1
+        time.sleep(SEARCH_SECONDS)
+        for source, address in (
+            (run.lab.edge, run.tunnel.hub4), (run.lab.edge, run.tunnel.hub6),
+            (run.lab.hub, run.tunnel.edge4), (run.lab.hub, run.tunnel.edge6),
+        ):  # fmt: skip
+            for size, whole in ((full, True), (9000, False)):
+                run.say(f"ping {address} {size} bytes through a link of {link_bytes}")
+                found = ping(
+                    source, address, PINGS, PING_INTERVAL_SECONDS, packet_bytes=size, dont_fragment=whole
+                )
+                outcome.check(
+                    f"narrow-{address}-{size}", found.lost == 0, f"{found.lost} of {found.sent} lost"
+                )
 
     def _pings(self, run: Run, outcome: Outcome) -> None:
         edge, tunnel = run.lab.edge, run.tunnel

@@ -120,6 +120,10 @@ class FakePlane:
         self.peers[peer].address = address
         self.peers[peer].payload_max = payload_max
 
+    def path_payload(self, peer: int, path: int, payload_max: int) -> None:
+        assert path == 0 and 1304 <= payload_max <= 9024
+        self.peers[peer].payload_max = payload_max
+
     def index_pick(self, random24: int) -> int:
         for step in range(SLOTS):
             slot = (random24 + step) % SLOTS
@@ -185,8 +189,10 @@ class FakePlane:
         where = address or who.address
         if who.current is None or where is None:
             return False
-        self._asked(who, now_ns)
-        self._send(now_ns, who, who.current, PING.pack(1, int(is_probe), token, now_ns), where)
+        if not is_probe:
+            self._asked(who, now_ns)
+        plain = PING.pack(1, int(is_probe), token, now_ns) + bytes(pad_bytes)
+        self._send(now_ns, who, who.current, plain, where)
         return True
 
     def poll_events(self) -> list[PlaneEvent]:
@@ -334,10 +340,10 @@ class FakePlane:
                 if is_elsewhere:
                     self._event(EventType.ROAMED, session.peer, address=source)
         if plain[:1] == b"\x01":
-            _, flags, token, sent_ns = PING.unpack(plain)
+            _, flags, token, sent_ns = PING.unpack_from(plain)
             self._send(now_ns, who, session, PING.pack(2, flags, token, sent_ns), source)
         elif plain[:1] == b"\x02":
-            _, _, token, sent_ns = PING.unpack(plain)
+            _, _, token, sent_ns = PING.unpack_from(plain)
             if token:
                 rtt_ns = now_ns - sent_ns
                 self._event(EventType.PONG, session.peer, value=token, rtt_ns=rtt_ns, address=source)

@@ -158,6 +158,8 @@ _STATUS: dict[str, Any] = {
         "outer_out_bytes": 340_000_000,
         "own_out_datagrams": 500,
         "own_dropped_datagrams": 0,
+        "own_inner_packets": 3,
+        "own_inner_dropped_packets": 0,
         "lost_events": 0,
         "pool_free_pkts": 500,
         "memory_bytes": 6_000_000,
