@@ -155,7 +155,7 @@ class CheckedUdp:
     """A flow of numbered UDP packets in the background, checked by number and content at the receiver."""
 
     def __init__(self, lab: Lab, source: Site, target: Site, address: str, *, port: int, seed: int,
-                 sizes: str, pps: float, seconds: float) -> None:  # fmt: skip
+                 sizes: str, pps: float, seconds: float, segments: int = 1) -> None:  # fmt: skip
         traffic = str(build.helper("traffic"))
         label = f"udp-{source.name}-{port}"
         common = ["--port", str(port), "--seed", str(seed)]
@@ -170,7 +170,7 @@ class CheckedUdp:
         if self.sink.read_line() != "ready":
             raise LabError(self.sink.log_tail())
         command = [traffic, "udp-send", "--to", address, *common, "--size", sizes, "--pps", f"{pps:g}",
-                   "--seconds", f"{seconds:g}"]  # fmt: skip
+                   "--seconds", f"{seconds:g}", "--gso", str(segments)]  # fmt: skip
         self.sender = lab.start(label, command, source, stdout=True)
 
     def finish(self, linger_seconds: float = 1.0) -> dict[str, Any]:
