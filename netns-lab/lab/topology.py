@@ -168,7 +168,9 @@ class Lab:
              "peer", "name", FAR_DEVICE, "netns", far.netns])  # fmt: skip
         for site, number in ((self.hub, 1), (far, 2)):
             site.run("ip", "addr", "add", f"10.72.0.{number}/24", "dev", FAR_DEVICE)
-            site.run("ip", "-6", "addr", "add", f"fd72::{number}/64", "dev", FAR_DEVICE, "nodad")
+            # Who forwards asks for neighbours from a link-local address, and the kernel here makes none.
+            for address in (f"fd72::{number}/64", f"fe80::{number}/64"):
+                site.run("ip", "-6", "addr", "add", address, "dev", FAR_DEVICE, "nodad")
             site.run("ip", "link", "set", FAR_DEVICE, "mtu", str(self.inner_mtu_bytes), "up")
         for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
             self.hub.run("sysctl", "-q", "-w", f"{key}=1")

@@ -55,7 +55,7 @@ def need_namespaces() -> None:
 def test_list_names_scenarios_and_systems() -> None:
     done = lab("--list")
     assert done.returncode == 0
-    scenarios = ("hello", "random-loss", "line-rate", "stress")
+    scenarios = ("hello", "random-loss", "line-rate", "stress", "odd-packets")
     systems = ("direct", "oxidized", "wireguard-go", "openvpn")
     for name in scenarios + systems:
         assert name in done.stdout
@@ -159,6 +159,14 @@ def test_stress_through_oxidized() -> None:
     assert results["wrong_packets"] == results["bytes_wrong"] == results["unaccounted_packets"] == 0
     assert results["sessions_up"] == 1
     assert results["udp_received_packets"] > 0
+
+
+def test_odd_packets_through_oxidized() -> None:
+    need_namespaces()
+    results = measured("odd-packets", "--set", "megabytes=0.5")["runs"][0]["results"]
+    assert results["odd_sent_packets"] == results["odd_received_packets"] > 10_000
+    assert results["odd_wrong_packets"] == results["odd_reordered_packets"] == results["bytes_wrong"] == 0
+    assert results["udp_segment_sent_packets"] > 0
 
 
 def test_a_failed_check_is_exit_code_1() -> None:
