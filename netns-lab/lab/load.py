@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import platform
 import re
 import time
 from collections.abc import Sequence
@@ -204,3 +206,15 @@ def machine_cpu_seconds() -> float:
     """Busy time of all CPUs since boot (proc(5): /proc/stat without idle and iowait)."""
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return (sum(fields) - fields[3] - fields[4]) / 100.0
+
+
+def machine_facts() -> dict[str, Any]:
+    """What a figure of this machine depends on, as the kernel tells it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    autogroup = Path("/proc/sys/kernel/sched_autogroup_enabled")
+    return {
+        "cpu": models[0] if models else platform.machine(), "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "has_autogroups": autogroup.exists() and autogroup.read_text().strip() == "1",
+    }  # fmt: skip

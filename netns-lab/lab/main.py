@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from lab import report
 from lab.errors import LabError, MissingError, UsageError
+from lab.load import machine_facts
 from lab.scenarios import SCENARIOS
 from lab.scenarios.base import Check, Outcome, Run, Scenario
 from lab.systems import SYSTEMS, System, from_binary, need, variant
@@ -177,6 +178,7 @@ def document(scenario: Scenario, options: argparse.Namespace, chosen: dict[str, 
     return {
         "schema": report.SCHEMA, "scenario": scenario.name, "seed": options.seed,
         "seconds": options.seconds or scenario.seconds, "settings": scenario.settings(chosen), "link": link,
+        "machine": machine_facts(),
         "passed": all(check["ok"] for run in runs for check in run["checks"]), "runs": runs,
         "ratios": report.ratios(runs), "bare_ratios": report.bare_ratios(runs),
     }  # fmt: skip
