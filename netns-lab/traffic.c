@@ -1,7 +1,7 @@
 /* traffic.c - sends and checks numbered traffic whose every byte is known to the receiver.
  *
  *   traffic udp-sink --bind IP --port N --seed N            until the end of standard input
- *   traffic udp-send --to IP --port N --seed N --size A[-B] --pps N --seconds S
+ *   traffic udp-send --to IP --port N --seed N --size A[-B] --pps N --seconds S [--gso SEGMENTS]
  *   traffic tcp-sink --bind IP --port N --seed N            one connection, to its end
  *   traffic tcp-send --to IP --port N --seed N --bytes N | --seconds S [--congestion NAME]
  *
@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -24,13 +25,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAGIC = 0x6f786c62, BATCH = 64, DATAGRAM_MAX = 16384, HEADER = 32, SOCKET_BYTES = 8 << 20,
-       NUMBERS_MAX = 1 << 27, GAPS_MAX = 512, CHUNK = 1 << 18, DELAY_BINS = 64 * 32, TCP_TIMEOUT_S = 60 };
+enum { MAGIC = 0x6f786c62, BATCH = 64, DATAGRAM_MAX = 16384, HEADER = 32, SOCKET_BYTES = 32 << 20,
+       GSO_BYTES_MAX = 65000, NUMBERS_MAX = 1 << 27, GAPS_MAX = 512, CHUNK = 1 << 18,
+       DELAY_BINS = 64 * 32, TCP_TIMEOUT_S = 60 };
 static const uint64_t GAP_NS = 100000000, SECOND_NS = 1000000000;
 
 struct options {
     const char *bind, *to, *port, *congestion;
-    uint64_t seed, bytes, size_min, size_max;
+    uint64_t seed, bytes, size_min, size_max, gso;
     double pps, seconds;
 };
 
@@ -131,6 +133,7 @@ static bool content_good(const uint8_t *bytes, uint32_t len, uint64_t seed, stru
 struct batch {
     struct mmsghdr messages[BATCH];
     struct iovec pieces[BATCH];
+    uint8_t control[BATCH][CMSG_SPACE(sizeof(uint16_t))];
     uint8_t bytes[BATCH][DATAGRAM_MAX];
 };
 
@@ -147,13 +150,46 @@ static struct batch *new_batch(void)
     return b;
 }
 
-/* Sends `count` packets; a refused one (no route just now, no buffer) is counted, not repeated. */
-static void send_batch(int fd, struct batch *b, int count, uint64_t *refused)
+/* Pieces [first, first + n) as one message; the kernel makes n packets of it (udp(7), UDP_SEGMENT). */
+static void make_message(struct batch *b, int index, int first, int n)
 {
-    for (int done = 0; done < count;) {
-        int sent = sendmmsg(fd, b->messages + done, (unsigned)(count - done), 0);
+    struct msghdr *m = &b->messages[index].msg_hdr;
+    m->msg_iov = &b->pieces[first];
+    m->msg_iovlen = (size_t)n;
+    m->msg_control = n > 1 ? b->control[index] : NULL;
+    m->msg_controllen = n > 1 ? sizeof b->control[index] : 0;
+    if (n > 1) {
+        struct cmsghdr *c = CMSG_FIRSTHDR(m);
+        uint16_t size = (uint16_t)b->pieces[first].iov_len;
+        c->cmsg_level = SOL_UDP;
+        c->cmsg_type = UDP_SEGMENT;
+        c->cmsg_len = CMSG_LEN(sizeof size);
+        memcpy(CMSG_DATA(c), &size, sizeof size);
+    }
+}
+
+/* Runs of up to `gso` packets of one size become one message each; how many messages there are. */
+static int group_batch(struct batch *b, int count, uint64_t gso)
+{
+    int messages = 0;
+    for (int at = 0, n; at < count; at += n, messages++) {
+        size_t size = b->pieces[at].iov_len;
+        for (n = 1; at + n < count && b->pieces[at + n].iov_len == size; n++)
+            if ((uint64_t)n >= gso || size * (size_t)(n + 1) > GSO_BYTES_MAX)
+                break;
+        make_message(b, messages, at, n);
+    }
+    return messages;
+}
+
+/* Sends `count` packets; a refused message (no route just now, no buffer) is counted, not repeated. */
+static void send_batch(int fd, struct batch *b, int count, uint64_t gso, uint64_t *refused)
+{
+    int messages = group_batch(b, count, gso);
+    for (int done = 0; done < messages;) {
+        int sent = sendmmsg(fd, b->messages + done, (unsigned)(messages - done), 0);
         if (sent <= 0) {
-            ++*refused;
+            *refused += b->messages[done].msg_hdr.msg_iovlen;
             sent = 1;
         }
         done += sent;
@@ -184,7 +220,7 @@ static int udp_send(const struct options *o)
             b->pieces[count].iov_len = len;
             bytes += len;
         }
-        send_batch(fd, b, count, &refused);
+        send_batch(fd, b, count, o->gso, &refused);
         if (number >= due)
             pause_until(start_ns + (uint64_t)((double)number / o->pps * 1e9));
         now_ns = clock_ns();
@@ -379,6 +415,7 @@ static bool take_option(struct options *o, const char *name, const char *text)
     else if (!strcmp(name, "congestion")) o->congestion = text;
     else if (!strcmp(name, "seed")) o->seed = strtoull(text, &end, 10);
     else if (!strcmp(name, "bytes")) o->bytes = strtoull(text, &end, 10);
+    else if (!strcmp(name, "gso")) o->gso = strtoull(text, &end, 10);
     else if (!strcmp(name, "pps")) o->pps = strtod(text, &end);
     else if (!strcmp(name, "seconds")) o->seconds = strtod(text, &end);
     else {
@@ -395,9 +432,10 @@ int main(int argc, char **argv)
         {{"udp-send", udp_send}, {"udp-sink", udp_sink}, {"tcp-send", tcp_send}, {"tcp-sink", tcp_sink}};
     static const struct option table[] = {
         {"bind", 1, 0, 0}, {"to", 1, 0, 0}, {"port", 1, 0, 0}, {"congestion", 1, 0, 0}, {"seed", 1, 0, 0},
-        {"bytes", 1, 0, 0}, {"pps", 1, 0, 0}, {"seconds", 1, 0, 0}, {"size", 1, 0, 0}, {0, 0, 0, 0},
+        {"bytes", 1, 0, 0}, {"pps", 1, 0, 0}, {"seconds", 1, 0, 0}, {"size", 1, 0, 0}, {"gso", 1, 0, 0},
+        {0, 0, 0, 0},
     };
-    struct options o = {.seed = 1, .size_min = 200, .size_max = 200, .pps = 1000, .seconds = 1};
+    struct options o = {.seed = 1, .size_min = 200, .size_max = 200, .gso = 1, .pps = 1000, .seconds = 1};
     int code, index;
     while ((code = getopt_long(argc, argv, "", table, &index)) == 0)
         if (!take_option(&o, table[index].name, optarg)) {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import platform
 import re
 import time
 from collections.abc import Sequence
@@ -155,7 +157,7 @@ class CheckedUdp:
     """A flow of numbered UDP packets in the background, checked by number and content at the receiver."""
 
     def __init__(self, lab: Lab, source: Site, target: Site, address: str, *, port: int, seed: int,
-                 sizes: str, pps: float, seconds: float) -> None:  # fmt: skip
+                 sizes: str, pps: float, seconds: float, segments: int = 1) -> None:  # fmt: skip
         traffic = str(build.helper("traffic"))
         label = f"udp-{source.name}-{port}"
         common = ["--port", str(port), "--seed", str(seed)]
@@ -170,7 +172,7 @@ class CheckedUdp:
         if self.sink.read_line() != "ready":
             raise LabError(self.sink.log_tail())
         command = [traffic, "udp-send", "--to", address, *common, "--size", sizes, "--pps", f"{pps:g}",
-                   "--seconds", f"{seconds:g}"]  # fmt: skip
+                   "--seconds", f"{seconds:g}", "--gso", str(segments)]  # fmt: skip
         self.sender = lab.start(label, command, source, stdout=True)
 
     def finish(self, linger_seconds: float = 1.0) -> dict[str, Any]:
@@ -204,3 +206,15 @@ def machine_cpu_seconds() -> float:
     """Busy time of all CPUs since boot (proc(5): /proc/stat without idle and iowait)."""
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return (sum(fields) - fields[3] - fields[4]) / 100.0
+
+
+def machine_facts() -> dict[str, Any]:
+    """What a figure of this machine depends on, as the kernel tells it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    autogroup = Path("/proc/sys/kernel/sched_autogroup_enabled")
+    return {
+        "cpu": models[0] if models else platform.machine(), "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "has_autogroups": autogroup.exists() and autogroup.read_text().strip() == "1",
+    }  # fmt: skip

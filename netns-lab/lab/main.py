@@ -14,9 +14,10 @@ from typing import Any, NoReturn
 
 from lab import report
 from lab.errors import LabError, MissingError, UsageError
+from lab.load import machine_facts
 from lab.scenarios import SCENARIOS
 from lab.scenarios.base import Check, Outcome, Run, Scenario
-from lab.systems import SYSTEMS, need
+from lab.systems import SYSTEMS, System, from_binary, need, variant
 from lab.topology import Lab, remove_stale
 
 
@@ -33,6 +34,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--system", default="oxidized", metavar="A[,B]", help="one, or several in alternating rounds"
     )
+    p.add_argument("--peer-binary", action="append", default=[], metavar="NAME=PATH",
+                   help="another binary of a system, measured beside it as NAME-new")  # fmt: skip
+    p.add_argument("--variant", action="append", default=[], metavar="NAME:TABLE.KEY=TOML",
+                   help="oxidized with this setting, measured beside it as NAME")  # fmt: skip
     p.add_argument("--seconds", type=float, metavar="N", help="length of a load; default by scenario")
     p.add_argument(
         "--seed", type=int, default=1, metavar="N", help="same seed, same packets lost (default 1)"
@@ -72,24 +77,25 @@ def print_list() -> None:
     for system in SYSTEMS.values():
         try:
             system.check()
-            print(f"  {system.name:14}{system.version()}")
+            print(f"  {system.name:18}{system.version()}")
         except MissingError as error:
-            print(f"  {system.name:14}missing: {error}")
+            print(f"  {system.name:18}missing: {error}")
 
 
-def measure_once(scenario: Scenario, name: str, seed: int, seconds: float, chosen: dict[str, str],
+def measure_once(scenario: Scenario, system: System, seed: int, seconds: float, chosen: dict[str, str],
                  options: argparse.Namespace, say: Callable[[str], None], label: str) -> Outcome:  # fmt: skip
     """Builds the lab, starts one system, measures, and removes everything. A LabError is a failed check."""
     logs = options.keep_logs / label if options.keep_logs else None
     settings = scenario.settings(chosen)
-    system = SYSTEMS[name]
     try:
-        with Lab(logs) as lab:
+        with Lab(logs, scenario.link_mtu_bytes(settings)) as lab:
             link = None
             if scenario.link:
                 link = lab.join_emulated(*scenario.directions(chosen), seed)
             else:
                 lab.join_veth()
+            if scenario.has_far:
+                lab.join_far()
             tunnel = system.start(lab, scenario.daemon_settings(settings))
             if options.pcap:
                 lab.capture(options.pcap, f"{scenario.name}-{label}")
@@ -107,28 +113,29 @@ def measure_once(scenario: Scenario, name: str, seed: int, seconds: float, chose
         return Outcome(checks=[Check("measured", False, str(error))])
 
 
-def measure(scenario: Scenario, names: Sequence[str], chosen: dict[str, str], options: argparse.Namespace,
-            say: Callable[[str], None]) -> list[dict[str, Any]]:  # fmt: skip
+def measure(scenario: Scenario, systems: Sequence[System], chosen: dict[str, str],
+            options: argparse.Namespace, say: Callable[[str], None]) -> list[dict[str, Any]]:  # fmt: skip
     """All rounds of all systems, alternating; a round has one seed for all and begins with another system."""
-    rounds = options.rounds or (scenario.rounds if len(names) > 1 else 1)
+    rounds = options.rounds or (scenario.rounds if len(systems) > 1 else 1)
     seconds = options.seconds or scenario.seconds
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    checks: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    found: dict[str, list[dict[str, Any]]] = {system.name: [] for system in systems}
+    checks: dict[str, list[dict[str, Any]]] = {system.name: [] for system in systems}
     for number in range(rounds):
-        shift = number % len(names)
-        for name in (*names[shift:], *names[:shift]):
+        shift = number % len(systems)
+        for system in (*systems[shift:], *systems[:shift]):
+            name = system.name
             say(f"{scenario.name}: {name}, round {number + 1} of {rounds}")
             seed, label = options.seed + number, f"{name}-{number + 1}"
             outcome = measure_once(
-                scenario, name, seed, seconds, chosen, options, lambda text: say(f"  {text}"), label
+                scenario, system, seed, seconds, chosen, options, lambda text: say(f"  {text}"), label
             )
             found[name].append({"seed": seed, "results": outcome.results})
             checks[name] += [asdict(check) for check in outcome.checks]
     return [
-        {"system": name, "version": SYSTEMS[name].version(),
-         "results": report.merge([r["results"] for r in found[name]]), "rounds": found[name],
-         "checks": checks[name]}
-        for name in names
+        {"system": system.name, "version": system.version(),
+         "results": report.merge([r["results"] for r in found[system.name]]), "rounds": found[system.name],
+         "checks": checks[system.name]}
+        for system in systems
     ]  # fmt: skip
 
 
@@ -140,15 +147,26 @@ def check_privileges() -> None:
         raise MissingError("no /dev/net/tun: modprobe tun, or let the container have the device")
 
 
-def check_installed(names: Sequence[str], options: argparse.Namespace) -> None:
-    """UsageError for an unknown system, MissingError for one that can not run here."""
+def chosen_systems(options: argparse.Namespace) -> list[System]:
+    """Those of --system, then those that only the command line has; UsageError for an unknown one."""
+    own = {system.name: system for system in map(from_binary, options.peer_binary)}
+    if len(own) < len(options.peer_binary):
+        raise UsageError("--peer-binary: one binary for each system")
+    own |= variant(options.variant)
+    known = {**SYSTEMS, **own}
+    names = dict.fromkeys([*options.system.split(","), *own])
     for name in names:
-        if name not in SYSTEMS:
-            raise UsageError(f"--system {name}: there is {', '.join(SYSTEMS)}")
+        if name not in known:
+            raise UsageError(f"--system {name}: there is {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def check_installed(systems: Sequence[System], options: argparse.Namespace) -> None:
+    """MissingError for a system, a right or a program that is not there."""
     check_privileges()
     need("ip", "ping", "sysctl", "iperf3", *(("tcpdump",) if options.pcap else ()))
-    for name in names:
-        SYSTEMS[name].check()
+    for system in systems:
+        system.check()
 
 
 def document(scenario: Scenario, options: argparse.Namespace, chosen: dict[str, str],
@@ -160,8 +178,9 @@ def document(scenario: Scenario, options: argparse.Namespace, chosen: dict[str, 
     return {
         "schema": report.SCHEMA, "scenario": scenario.name, "seed": options.seed,
         "seconds": options.seconds or scenario.seconds, "settings": scenario.settings(chosen), "link": link,
+        "machine": machine_facts(),
         "passed": all(check["ok"] for run in runs for check in run["checks"]), "runs": runs,
-        "ratios": report.ratios(runs),
+        "ratios": report.ratios(runs), "bare_ratios": report.bare_ratios(runs),
     }  # fmt: skip
 
 
@@ -175,22 +194,22 @@ def execute(options: argparse.Namespace) -> int:
     if options.scenario not in SCENARIOS:
         raise UsageError(f"no scenario {options.scenario}: there is {', '.join(SCENARIOS)}")
     scenario = SCENARIOS[options.scenario]
-    names = list(dict.fromkeys(options.system.split(",")))
+    systems = chosen_systems(options)
     chosen = pairs(options.set)
-    scenario.settings(chosen)
+    scenario.link_mtu_bytes(scenario.settings(chosen))
     if (options.seconds is not None and options.seconds <= 0) or (
         options.rounds is not None and options.rounds < 1
     ):
         raise UsageError("--seconds and --rounds must be positive")
-    check_installed(names, options)
+    check_installed(systems, options)
     for name in remove_stale():
         say(f"removed {name}, left by a run that was killed")
-    runs = measure(scenario, names, chosen, options, say)
+    runs = measure(scenario, systems, chosen, options, say)
     result = document(scenario, options, chosen, runs)
     say("")
     say(report.table(runs))
     if len(runs) > 1:
-        say("\n" + report.ratio_lines(result["ratios"]))
+        say("\n" + report.ratio_lines([*result["ratios"], *result["bare_ratios"]]))
     if options.json:
         text = json.dumps(result, indent=2) + "\n"
         if options.json == "-":

@@ -1,4 +1,8 @@
-"""Processes of a run: started in namespaces, logged, measured, and all gone at the end."""
+"""Processes of a run: started in namespaces, logged, measured, and all gone at the end.
+
+Each is started by setsid: with scheduler autogroups every session is one share of the CPU (sched(7)), so
+daemons and load generators compete as equals, and none with the shell from which the run was started.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +42,8 @@ def run(command: Sequence[str], netns: str | None = None, *, timeout: float = 60
     try:
         done = subprocess.run(
             line, input=text_in, capture_output=True, text=True, timeout=timeout, check=False,
-            stdin=subprocess.DEVNULL if text_in is None else None, preexec_fn=_die_with_parent,
+            stdin=subprocess.DEVNULL if text_in is None else None,
+            start_new_session=True, preexec_fn=_die_with_parent,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise LabError(f"no end after {timeout:.0f} s: {' '.join(line)}") from None

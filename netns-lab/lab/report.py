@@ -9,10 +9,22 @@ from typing import Any
 SCHEMA = "oxidized.lab/1"
 # How several rounds of one result become one; everything else by its median.
 SUMMED = frozenset(
-    {"bytes_compared", "bytes_wrong", "wrong_packets", "unaccounted_packets", "link_unaccounted_packets"}
-)
+    {
+        "bytes_compared", "bytes_wrong", "wrong_packets", "unaccounted_packets", "link_unaccounted_packets",
+        "odd_sent_packets", "odd_received_packets", "odd_wrong_packets", "odd_lost_packets",
+        "odd_reordered_packets",
+    }
+)  # fmt: skip
 WORST_HIGH = frozenset({"recovery_seconds", "recovery_after_heal_seconds", "ping_loss_ratio"})
 WORST_LOW = frozenset({"sessions_up"})
+BARE_SYSTEM = "direct"
+# What is set against the bare link, and by which of its results: daemons have a cost of their own, the bare
+# link only that of the whole machine.
+BARE_RESULTS = {
+    "tcp1_bps": "tcp1_bps", "tcp4_bps": "tcp4_bps", "udp200_received_pps": "udp200_received_pps",
+    "cpu_seconds_per_gb": "machine_cpu_seconds_per_gb",
+    "machine_cpu_seconds_per_gb": "machine_cpu_seconds_per_gb",
+}  # fmt: skip
 
 
 def merge_values(key: str, values: Sequence[Any]) -> Any:
@@ -74,6 +86,23 @@ def ratios(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def bare_ratios(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each tunnel against the bare link, if that was measured: the median of the ratios within a round."""
+    found = []
+    bare = next((run for run in runs if run["system"] == BARE_SYSTEM), None)
+    if bare is None:
+        return []
+    for run in (run for run in runs if run is not bare):
+        for key, over in BARE_RESULTS.items():
+            pairs = zip(run["rounds"], bare["rounds"], strict=False)
+            flat = [(mine["results"].get(key), theirs["results"].get(over)) for mine, theirs in pairs]
+            values = [mine / theirs for mine, theirs in flat if mine is not None and theirs]
+            if values:
+                found.append({"result": key, "over": over, "systems": [run["system"], BARE_SYSTEM],
+                              "ratio": statistics.median(values)})  # fmt: skip
+    return found
+
+
 def scaled(key: str, value: float | None) -> str:
     """A number with a unit a person reads: by the ending of its name."""
     if value is None:
@@ -88,7 +117,7 @@ def scaled(key: str, value: float | None) -> str:
         return f"{value * 1e3:.3f} ms"
     if key.endswith("_ratio"):
         return f"{value * 100:.3f} %"
-    if key == "rss_bytes":
+    if key in ("rss_bytes", "datapath_memory_bytes"):
         return f"{value / 1e6:.1f} MB"
     return str(value) if isinstance(value, int) else f"{value:.6g}"
 
@@ -111,4 +140,10 @@ def table(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def ratio_lines(found: Sequence[Mapping[str, Any]]) -> str:
-    return "\n".join(f"{r['systems'][0]} / {r['systems'][1]}  {r['result']}: {r['ratio']:.3g}" for r in found)
+    """One line each; a pair that was set against another result of the second system names that too."""
+    lines = {}
+    for r in found:
+        over = f" / {r['over']}" if r.get("over", r["result"]) != r["result"] else ""
+        name = f"{r['systems'][0]} / {r['systems'][1]}  {r['result']}{over}"
+        lines[name] = f"{name}: {r['ratio']:.3g}"
+    return "\n".join(lines.values())

@@ -3,6 +3,8 @@
 netns oxlab-PID-edge                              netns oxlab-PID-hub
   inner 10.70.0.2  fd70::2   <-- the tunnel -->     inner 10.70.0.1  fd70::1
   link0 10.201.0.2 fd00:201::2 <-- the link -->     link0 10.201.0.1 fd00:201::1
+
+A scenario may have a host behind the hub: netns oxlab-PID-far, 10.72.0.2 and fd72::2 on a veth pair `far0`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,8 +28,12 @@ from lab.processes import Process, Processes, run
 
 NAME_PREFIX = "oxlab"
 LINK_DEVICE = "link0"
+FAR_DEVICE = "far0"
 LINK_MTU_BYTES = 1500
-INNER_MTU_BYTES = 1420
+# What a tunnel may put around a packet: WireGuard's 80 bytes over IPv6, the largest of the systems here.
+TUNNEL_OVERHEAD_BYTES = 80
+# The inner packets that our daemon can be set to: 1,280 to 9,000 bytes.
+LINK_MTU_BYTES_MIN, LINK_MTU_BYTES_MAX = 1280 + TUNNEL_OVERHEAD_BYTES, 9000 + TUNNEL_OVERHEAD_BYTES
 NETNS_FOLDER = Path("/run/netns")
 SYSCTLS = {
     "net.ipv4.tcp_no_metrics_save": "1",
@@ -47,6 +53,7 @@ class Site:
     link6: str
     inner4: str
     inner6: str
+    behind: tuple[str, ...] = ()  # networks that this site forwards to
 
     def run(self, *command: str, timeout: float = 60.0, check: bool = True) -> str:
         return run(command, self.netns, timeout=timeout, check=check)
@@ -95,15 +102,17 @@ def unaccounted(counters: Mapping[str, Any]) -> int:
 class Lab:
     """Namespaces, processes and files of one run. A context: whatever happens, nothing is left."""
 
-    def __init__(self, keep_logs: Path | None = None) -> None:
+    def __init__(self, keep_logs: Path | None = None, link_mtu_bytes: int = LINK_MTU_BYTES) -> None:
         self.prefix = f"{NAME_PREFIX}-{os.getpid()}"
         self.keep_logs = keep_logs
+        self.link_mtu_bytes = link_mtu_bytes
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.prefix}-"))
         self.logs = self.folder / "logs"
         self.logs.mkdir()
         self.processes = Processes(self.logs)
         self.edge = self._site("edge", 2)
         self.hub = self._site("hub", 1)
+        self.far: Site | None = None
         self.link: EmulatedLink | None = None
 
     def _site(self, name: str, number: int) -> Site:
@@ -115,6 +124,11 @@ class Lab:
     @property
     def sites(self) -> tuple[Site, Site]:
         return (self.edge, self.hub)
+
+    @property
+    def inner_mtu_bytes(self) -> int:
+        """The tunnel's MTU, so that no system here sends fragments."""
+        return self.link_mtu_bytes - TUNNEL_OVERHEAD_BYTES
 
     def __enter__(self) -> Lab:
         try:
@@ -138,11 +152,31 @@ class Lab:
     def start(self, name: str, command: list[str], site: Site | None = None, **options: Any) -> Process:
         return self.processes.start(name, command, site.netns if site else None, **options)
 
-    def join_veth(self, mtu_bytes: int = LINK_MTU_BYTES) -> None:
+    def join_veth(self) -> None:
         """A bare veth pair: as fast as this kernel goes."""
         run(["ip", "link", "add", LINK_DEVICE, "netns", self.edge.netns, "type", "veth",
              "peer", "name", LINK_DEVICE, "netns", self.hub.netns])  # fmt: skip
-        self._address_link(mtu_bytes)
+        self._address_link()
+
+    def join_far(self) -> Site:
+        """A third host, behind the hub; before a system is started, which has to know what is behind it."""
+        far = Site("far", f"{self.prefix}-far", "10.72.0.2", "fd72::2", "10.72.0.2", "fd72::2")
+        self.hub = replace(self.hub, behind=("10.72.0.0/24", "fd72::/64"))
+        self.far = far
+        self._make_site(far)
+        run(["ip", "link", "add", FAR_DEVICE, "netns", self.hub.netns, "type", "veth",
+             "peer", "name", FAR_DEVICE, "netns", far.netns])  # fmt: skip
+        for site, number in ((self.hub, 1), (far, 2)):
+            site.run("ip", "addr", "add", f"10.72.0.{number}/24", "dev", FAR_DEVICE)
+            # Who forwards asks for neighbours from a link-local address, and the kernel here makes none.
+            for address in (f"fd72::{number}/64", f"fe80::{number}/64"):
+                site.run("ip", "-6", "addr", "add", address, "dev", FAR_DEVICE, "nodad")
+            site.run("ip", "link", "set", FAR_DEVICE, "mtu", str(self.inner_mtu_bytes), "up")
+        for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+            self.hub.run("sysctl", "-q", "-w", f"{key}=1")
+        far.run("ip", "route", "add", "default", "via", "10.72.0.1")
+        far.run("ip", "-6", "route", "add", "default", "via", "fd72::1")
+        return far
 
     def join_emulated(self, edge_to_hub: Direction, hub_to_edge: Direction, seed: int) -> EmulatedLink:
         """Two TUN devices with the link emulator between them; direction ab is edge to hub."""
@@ -158,7 +192,7 @@ class Lab:
             raise LabError(f"link-emulator: {process.log_tail()}")
         for site in self.sites:
             site.run("ip", "link", "set", LINK_DEVICE, "multicast", "off", "txqueuelen", "5000")
-        self._address_link(LINK_MTU_BYTES)
+        self._address_link()
         self.link = EmulatedLink(process)
         return self.link
 
@@ -175,11 +209,11 @@ class Lab:
             raise LabError(f"trace {trace}: {error}") from None
         return Direction({**direction.words, "trace": str(plain)})
 
-    def _address_link(self, mtu_bytes: int) -> None:
+    def _address_link(self) -> None:
         for site in self.sites:
             site.run("ip", "addr", "add", f"{site.link4}/24", "dev", LINK_DEVICE)
             site.run("ip", "-6", "addr", "add", f"{site.link6}/64", "dev", LINK_DEVICE, "nodad")
-            site.run("ip", "link", "set", LINK_DEVICE, "mtu", str(mtu_bytes), "up")
+            site.run("ip", "link", "set", LINK_DEVICE, "mtu", str(self.link_mtu_bytes), "up")
 
     def overflowed_packets(self) -> int:
         """Packets that the kernel dropped because the emulator was slow to read them: 0 in a sound run."""
@@ -205,7 +239,7 @@ class Lab:
         before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
         try:
             self.processes.stop_all()
-            for site in self.sites:
+            for site in (*self.sites, *((self.far,) if self.far else ())):
                 remove_netns(site.netns)
             if self.keep_logs is not None:
                 shutil.copytree(self.logs, self.keep_logs, dirs_exist_ok=True)

@@ -55,7 +55,7 @@ def need_namespaces() -> None:
 def test_list_names_scenarios_and_systems() -> None:
     done = lab("--list")
     assert done.returncode == 0
-    scenarios = ("hello", "random-loss", "line-rate", "stress")
+    scenarios = ("hello", "random-loss", "line-rate", "stress", "odd-packets")
     systems = ("direct", "oxidized", "wireguard-go", "openvpn")
     for name in scenarios + systems:
         assert name in done.stdout
@@ -71,6 +71,11 @@ def test_list_names_scenarios_and_systems() -> None:
         (("hello", "--set", "megabytes"), "KEY=VALUE"),
         (("line-rate", "--set", "loss=1%"), "loss"),
         (("hello", "--seconds", "-1"), "positive"),
+        (("hello", "--set", "mtu=12000"), "9080"),
+        (("line-rate", "--peer-binary", "direct=/bin/true"), "--peer-binary"),
+        (("line-rate", "--peer-binary", "openvpn=/a", "--peer-binary", "openvpn=/b"), "one binary"),
+        (("line-rate", "--variant", "mine:nokey"), "--variant"),
+        (("line-rate", "--variant", "oxidized:crypto.suite=1"), "--variant"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(words: tuple[str, ...], named: str) -> None:
@@ -94,6 +99,37 @@ def test_a_peer_that_is_not_installed_is_exit_code_5(tmp_path: Path) -> None:
     assert "wireguard-go" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--peer-binary", "wireguard-go=/nonexistent"), "/nonexistent is not an executable"),
+        (("--peer-binary", f"openvpn={__file__}"), f"{__file__} is not an executable"),
+        (("--variant", 'mine:crypto.nosuch="x"'), "crypto.nosuch"),
+    ],
+)
+def test_what_can_not_run_is_exit_code_5(words: tuple[str, ...], named: str) -> None:
+    need_namespaces()
+    done = lab("line-rate", *words)
+    assert done.returncode == 5
+    assert named in done.stderr
+
+
+def test_one_daemon_with_two_configurations() -> None:
+    """A variant is a system of its own, and each is set against the bare link."""
+    need_namespaces()
+    words = ("--system", "oxidized,oxidized-chacha20,direct", "--variant", 'mine:log.level="error"')
+    settings = ("pings=5", "pps=2000", "gso=16")
+    document = measured("line-rate", *words, "--seconds", "1", "--rounds", "1", "--set", *settings)
+    names = ["oxidized", "oxidized-chacha20", "direct", "mine"]
+    assert [run["system"] for run in document["runs"]] == names
+    assert all(run["results"]["udp200_received_pps"] > 0 for run in document["runs"])
+    assert all(("datapath_memory_bytes" in run["results"]) == (run["system"] != "direct")
+               for run in document["runs"])  # fmt: skip
+    costs = [r for r in document["bare_ratios"] if r["result"] == "cpu_seconds_per_gb"]
+    assert {r["over"] for r in costs} == {"machine_cpu_seconds_per_gb"}
+    assert [r["systems"] for r in costs] == [[n, "direct"] for n in names if n != "direct"]
+
+
 def test_hello_without_a_tunnel() -> None:
     need_namespaces()
     document = measured("hello", "--system", "direct", "--set", "megabytes=1")
@@ -104,9 +140,12 @@ def test_hello_without_a_tunnel() -> None:
     assert results["bytes_wrong"] == 0
 
 
-def test_hello_through_oxidized() -> None:
+@pytest.mark.parametrize("link_mtu_bytes", [1500, 9000])
+def test_hello_through_oxidized(link_mtu_bytes: int) -> None:
     need_namespaces()
-    results = measured("hello", "--set", "megabytes=2")["runs"][0]["results"]
+    settings = ("megabytes=2", f"mtu={link_mtu_bytes}")
+    results = measured("hello", "--set", *settings)["runs"][0]["results"]
+    assert results["ping_v4_mtu_lost_packets"] == results["ping_v6_mtu_lost_packets"] == 0
     assert results.keys() >= HELLO_KEYS
     assert results["ping_loss_ratio"] == 0
     assert results["bytes_compared"] == 8_000_000
@@ -128,6 +167,14 @@ def test_stress_through_oxidized() -> None:
     assert results["wrong_packets"] == results["bytes_wrong"] == results["unaccounted_packets"] == 0
     assert results["sessions_up"] == 1
     assert results["udp_received_packets"] > 0
+
+
+def test_odd_packets_through_oxidized() -> None:
+    need_namespaces()
+    results = measured("odd-packets", "--set", "megabytes=0.5")["runs"][0]["results"]
+    assert results["odd_sent_packets"] == results["odd_received_packets"] > 10_000
+    assert results["odd_wrong_packets"] == results["odd_reordered_packets"] == results["bytes_wrong"] == 0
+    assert results["udp_segment_sent_packets"] > 0
 
 
 def test_a_failed_check_is_exit_code_1() -> None:

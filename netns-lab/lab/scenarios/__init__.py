@@ -5,9 +5,10 @@ from __future__ import annotations
 from lab.scenarios.base import Scenario
 from lab.scenarios.hello import Hello
 from lab.scenarios.line_rate import LineRate
+from lab.scenarios.odd_packets import OddPackets
 from lab.scenarios.random_loss import RandomLoss
 from lab.scenarios.stress import Stress
 
 SCENARIOS: dict[str, Scenario] = {
-    scenario.name: scenario for scenario in (Hello(), RandomLoss(), LineRate(), Stress())
+    scenario.name: scenario for scenario in (Hello(), RandomLoss(), LineRate(), Stress(), OddPackets())
 }

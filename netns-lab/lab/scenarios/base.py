@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.errors import UsageError
 from lab.systems import Tunnel
-from lab.topology import Direction, EmulatedLink, Lab
+from lab.topology import LINK_MTU_BYTES, LINK_MTU_BYTES_MAX, LINK_MTU_BYTES_MIN, Direction, EmulatedLink, Lab
 
 # Every word of the emulator may be set; "ab.KEY" and "ba.KEY" set one direction.
 LINK_KEYS = frozenset(
@@ -64,6 +64,10 @@ class Run:
     link: EmulatedLink | None
     say: Callable[[str], None]
 
+    def udp_sizes(self, spare_bytes: int) -> str:
+        """Sizes of UDP payloads from tiny up to so much less than the tunnel's MTU, as `traffic --size`."""
+        return f"32-{self.lab.inner_mtu_bytes - spare_bytes}"
+
     def number(self, key: str) -> float:
         try:
             return float(self.settings[key])
@@ -80,6 +84,7 @@ class Scenario(ABC):
     rounds = 1
     link: dict[str, str] = {}
     parameters: dict[str, Parameter] = {}
+    has_far = False  # whether there is a host behind the hub
 
     @abstractmethod
     def measure(self, run: Run) -> Outcome:
@@ -99,6 +104,23 @@ class Scenario(ABC):
                 names = sorted([*known, *(LINK_KEYS if self.link else ())])
                 raise UsageError(f"--set {key}: {self.name} knows {', '.join(names) or 'no settings'}")
         return {**known, **chosen}
+
+    def link_mtu_bytes(self, settings: Mapping[str, str]) -> int:
+        """MTU of the link's devices; the tunnel's follows from it. UsageError when it can not be.
+
+        An emulated link with an `mtu` below 1500 has devices of 1500: the narrow spot is on the way, as it is
+        where path MTU discovery is needed. A larger `mtu` is a link that carries as much from end to end.
+        """
+        chosen = {key: settings[key] for key in ("mtu", "ab.mtu", "ba.mtu") if key in settings}
+        for key, value in chosen.items():
+            if not value.isdigit():
+                raise UsageError(f"--set {key}={value}: a number of bytes is expected")
+        size = max((int(value) for value in chosen.values()), default=LINK_MTU_BYTES)
+        if self.link:
+            size = max(size, LINK_MTU_BYTES)
+        if not LINK_MTU_BYTES_MIN <= size <= LINK_MTU_BYTES_MAX:
+            raise UsageError(f"--set mtu={size}: {LINK_MTU_BYTES_MIN} to {LINK_MTU_BYTES_MAX} is expected")
+        return size
 
     def directions(self, chosen: Mapping[str, str]) -> tuple[Direction, Direction]:
         """The two directions of the link, edge to hub and hub to edge."""

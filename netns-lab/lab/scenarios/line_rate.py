@@ -17,6 +17,8 @@ class LineRate(Scenario):
     parameters = {
         "pps": Parameter("400000", "UDP packets per second offered"),
         "udp-bytes": Parameter("200", "UDP payload"),
+        "gso": Parameter("1", "UDP packets given to the kernel in one send (UDP_SEGMENT), up to 64"),
+        "mtu": Parameter("1500", "of the veth pair; the tunnel's is 80 less"),
         "pings": Parameter("300", "echo requests, idle and again under load"),
     }
 
@@ -30,6 +32,9 @@ class LineRate(Scenario):
         run.tunnel.expect_alive()
         if run.tunnel.is_tunnel:
             outcome.results["rss_bytes"] = run.tunnel.rss_bytes()
+        memory = run.tunnel.datapath_memory_bytes()
+        if memory is not None:
+            outcome.results["datapath_memory_bytes"] = memory
         return outcome
 
     def _idle_ping(self, run: Run, outcome: Outcome) -> None:
@@ -66,6 +71,7 @@ class LineRate(Scenario):
         flow = CheckedUdp(
             run.lab, run.lab.edge, run.lab.hub, run.tunnel.hub4, port=TRAFFIC_PORT, seed=run.seed,
             sizes=run.settings["udp-bytes"], pps=run.number("pps"), seconds=min(run.seconds, 5.0),
+            segments=int(run.number("gso")),
         )  # fmt: skip
         found = flow.finish()
         received, sent = found["received_packets"], found["sender_sent_packets"]

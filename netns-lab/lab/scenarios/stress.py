@@ -132,8 +132,8 @@ class Stress(Scenario):
         lab, tunnel = run.lab, run.tunnel
         ways = ((lab.edge, lab.hub, tunnel.hub4), (lab.hub, lab.edge, tunnel.edge6))
         udp = [
-            CheckedUdp(lab, source, target, address, port=TRAFFIC_PORT, seed=run.seed, sizes="32-1350",
-                       pps=run.number("pps"), seconds=run.seconds)
+            CheckedUdp(lab, source, target, address, port=TRAFFIC_PORT, seed=run.seed,
+                       sizes=run.udp_sizes(spare_bytes=70), pps=run.number("pps"), seconds=run.seconds)
             for source, target, address in ways
         ]  # fmt: skip
         amount = ["--seconds", f"{max(run.seconds - 2, 1):g}"]
