@@ -345,6 +345,28 @@ def test_nothing_broken_is_repaired(kind: int, at: int) -> None:
     assert drops(rig.plane) == {}
 
 
+@pytest.mark.parametrize("field", ["TCP", "header"])
+def test_a_sum_of_zero_keeps_its_form(field: str) -> None:
+    """RFC 1624: all ones is right as well, but not what cutting would write."""
+    packets = run(segments.TCP, 4)
+    at, free = (36, 40) if field == "TCP" else (10, 4)
+    one = bytearray(packets[1])
+    (one_sum,) = struct.unpack_from(">H", one, at)
+    (word,) = struct.unpack_from(">H", one, free)
+    total = word + one_sum
+    struct.pack_into(">H", one, free, (total & 0xFFFF) + (total >> 16))
+    zero = finish(bytes(one), segments.TCP)
+    assert zero[at : at + 2] == b"\0\0"
+    ones = zero[:at] + b"\xff\xff" + zero[at + 2 :]
+    for form, counts in ((zero, [4]), (ones, [1, 1, 2])):
+        packets[1] = form
+        rig = Solo()
+        rig.plane.offload_set(ALL)
+        found = merged(rig, packets)
+        check(packets, found)
+        assert [count for _, count, _ in found] == counts
+
+
 def test_udp_without_checksum_stays_without() -> None:
     packets = [p[:26] + b"\0\0" + p[28:] for p in run(segments.UDP, 3)]
     rig = Solo()
