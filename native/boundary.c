@@ -306,9 +306,15 @@ static int do_offload_set(dp *d, call *c)
     return OXI_OK;
 }
 
+/* A super-packet is told by its offload header; a device without one would take that for the packet's. */
+static bool offload_fits(uint32_t offload, const oxi_io_conf *conf)
+{
+    return conf->tun_has_header || !(offload & (OXI_OFFLOAD_TSO | OXI_OFFLOAD_USO));
+}
+
 int oxi_offload_set(oxi_dp *h, uint32_t offload)
 {
-    if (offload & ~(uint32_t)OXI_OFFLOAD_ALL)
+    if (offload & ~(uint32_t)OXI_OFFLOAD_ALL || (h && h->io && !offload_fits(offload, &h->io->conf)))
         return OXI_E_ARG;
     call c = { .run = do_offload_set, .flags = offload };
     return owner_call(h, &c);
@@ -370,6 +376,8 @@ int oxi_io_start(oxi_dp *h, const oxi_io_conf *conf, int *errno_out)
             return OXI_E_ARG;
     if (h->io)
         return OXI_E_BUSY;
+    if (!offload_fits(h->core.offload, conf))
+        return OXI_E_ARG;
     return io_start(&h->core, conf, &h->io, errno_out);
 }
 
