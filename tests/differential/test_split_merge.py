@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections import defaultdict
 from dataclasses import replace
-from ipaddress import ip_address
 
 import pytest
 from hypothesis import given, settings
@@ -16,40 +15,10 @@ from scapy.packet import Raw
 
 from oxidized.core.plane import Offload, Super
 from tests.differential import segments
-from tests.differential.segments import cut, finish, partial, same
+from tests.differential.segments import ACK, PSH, cut, finish, header, partial, run, same, super_of
 from tests.native.rig import INNER_A, INNER_B, Solo, drops, ipv4, sums_must_hold
 
 ALL = Offload.TSO | Offload.USO | Offload.GSO | Offload.GRO
-ACK, PSH = 0x10, 0x08
-
-
-def header(
-    kind: int, *, v6: bool = False, seq: int = 1000, ack: int = 77, flags: int = ACK, window: int = 500,
-    options: bytes = b"", ident: int = 1, df: bool = True, ttl: int = 64, tos: int = 0, sport: int = 5000,
-    flow: int = 0, to_peer: bool = False,
-) -> bytes:  # fmt: skip
-    """Headers of IP and TCP or UDP, lengths and sums left to `finish`. From the peer, or to it."""
-    if kind == segments.UDP:
-        l4 = struct.pack(">HHHH", sport, 6000, 0, 0)
-    else:
-        words = 5 + len(options) // 4
-        l4 = struct.pack(">HHIIBBHHH", sport, 6000, seq, ack, words << 4, flags, window, 0, 0) + options
-    if v6:
-        near, far = ip_address("fd00::2").packed, ip_address("fd00::1").packed
-        head = struct.pack(">IHBB", 6 << 28 | tos << 20 | flow, 0, kind, ttl)
-    else:
-        near, far = ip_address(INNER_B).packed, ip_address(INNER_A).packed
-        head = struct.pack(">BBHHHBBH", 0x45, tos, 0, ident, 0x4000 if df else 0, ttl, kind, 0)
-    return head + (near + far if to_peer else far + near) + l4
-
-
-def super_of(packet: bytes, kind: int, segment_bytes: int, start: int | None = None) -> Super:
-    start = segments.ip_bytes(packet) if start is None else start
-    tcp = 2 if segments.is_v6(packet) else 1
-    return Super(
-        kind=3 if kind == segments.UDP else tcp, needs_csum=True, segment_bytes=segment_bytes,
-        csum_start=start, csum_offset=6 if kind == segments.UDP else 16,
-    )  # fmt: skip
 
 
 def sent_inner(rig: Solo) -> list[bytes]:
@@ -187,23 +156,6 @@ def merged(rig: Solo, packets: list[bytes]) -> list[tuple[bytes, int, Super]]:
     while (item := rig.plane.super_pop()) is not None:
         found.append(item)
     return found
-
-
-def run(
-    kind: int, count: int, size: int = 1000, last: int = 1000, **fields: int | bool | bytes
-) -> list[bytes]:
-    """Consecutive segments of one flow."""
-    first = int(fields.pop("seq", 1000))
-    ident = int(fields.pop("ident", 1))
-    parts = [bytes([65 + i % 26]) * (size if i < count - 1 else last) for i in range(count)]
-    return [
-        finish(
-            header(kind, seq=first + i * size, ident=(ident + i) & 0xFFFF, **fields)  # type: ignore[arg-type]
-            + part,
-            kind,
-        )
-        for i, part in enumerate(parts)
-    ]
 
 
 def check(packets: list[bytes], found: list[tuple[bytes, int, Super]]) -> None:

@@ -43,7 +43,7 @@ TRAIN_MAX = 64
 
 
 def solo(offload: Offload = TRAINS, **conf: int) -> tuple[Solo, Site]:
-    """A plane that does not run yet: what is pushed now waits for the thread, and goes out in its first turn."""
+    """A plane that does not run yet: what is pushed waits, and goes out in the first turn of the thread."""
     rig = Solo(**conf)
     rig.now_ns = int(lib.oxi_clock_ns())
     rig.far = rig.session(near=5)
