@@ -428,7 +428,7 @@ class Workshop:
 def run_tests(extension: Path, *options: str) -> list[str] | None:
     """The tests that fail with this extension; None: it hangs or dies."""
     environment = {**os.environ, "OXI_SANITIZED": str(extension), "CI": "true"}
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", *options, *TESTS]
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "--assert=plain", *options, *TESTS]
     try:
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S
