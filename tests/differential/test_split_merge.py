@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -117,6 +118,49 @@ def test_a_sum_of_zero_is_written_as_its_twin() -> None:
         rig.now_ns, partial(whole, segments.UDP), replace(super_of(whole, segments.UDP, 0), kind=0)
     )
     assert sent_inner(rig) == [whole]
+
+
+def test_a_sum_of_zero_in_a_segment_is_written_as_its_twin() -> None:
+    """Of UDP; TCP has zero, as Linux cuts it."""
+    for kind, expected in ((segments.UDP, b"\xff\xff"), (segments.TCP, b"\0\0")):
+        at = 26 if kind == segments.UDP else 36
+        head = header(kind, to_peer=True)
+        for filler in range(65536):
+            whole = finish(head + bytes(100) + struct.pack(">H", filler) + bytes(98), kind)
+            how = super_of(whole, kind, 100)
+            if cut(whole, how)[1][at : at + 2] == expected:
+                break
+        rig = Solo()
+        rig.plane.super_push(rig.now_ns, partial(whole, kind), how)
+        assert sent_inner(rig) == cut(whole, how)
+
+
+def fragment(packet: bytes) -> bytes:
+    return packet[:6] + b"\x20\0" + packet[8:]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        fragment,
+        lambda p: p[:6] + b"\0\1" + p[8:],
+        lambda p: p[:40],
+        lambda p: p[:9] + b"\x11" + p[10:],
+        lambda p: b"\x65" + p[1:],
+        lambda p: b"\x46" + p[1:],
+        lambda p: p[:32] + b"\x40" + p[33:],
+    ],
+    ids=["fragment", "later-fragment", "headers-alone", "protocol", "version", "header-length", "tcp-length"],
+)
+def test_a_super_packet_that_contradicts_itself_is_dropped(spoil: Callable[[bytes], bytes]) -> None:
+    whole = finish(header(segments.TCP, to_peer=True) + bytes(4000), segments.TCP)
+    rig = Solo()
+    rig.plane.super_push(
+        rig.now_ns, spoil(partial(whole, segments.TCP)), super_of(whole, segments.TCP, 1000)
+    )
+    assert drops(rig.plane) == {("transmit", "bad-super"): 1}
+    assert rig.sent() == []
+    sums_must_hold(rig.plane)
 
 
 @settings(deadline=None)

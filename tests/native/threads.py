@@ -38,6 +38,7 @@ def udp(host: str = "127.0.0.1") -> socket.socket:
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVTOS, 1)
     sock.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)  # a busy machine reads late
     sock.bind((host, 0))
     sock.settimeout(PATIENCE_S)
     return sock
