@@ -27,6 +27,7 @@ from tests.native.rig import (
 )  # fmt: skip
 from tests.native.threads import (
     IP_RECVTOS,
+    PATIENCE_S,
     Site,
     address_of,
     make_site,
@@ -38,6 +39,7 @@ from tests.native.threads import (
 )  # fmt: skip
 
 SO_NO_CHECK = 11
+IPPROTO_UDPLITE = 136
 TRAINS = Offload.GSO | Offload.GRO
 TRAIN_MAX = 64
 
@@ -180,6 +182,33 @@ def test_a_kernel_that_refuses_trains_gets_datagrams() -> None:
             until(lambda: site.counter("udp_sends") == 200, "one by one")
             assert site.counter("udp_refused_trains") == 4, "each train is tried once"
             assert rig.plane.offload & Offload.GSO, "it may be the fault of one way only"
+            assert drops(rig.plane) == {}
+            sums_must_hold(rig.plane)
+
+
+def test_a_device_that_can_not_sum_ends_trains_for_good() -> None:
+    """The kernel says EIO, here as the socket is one of UDP-Lite; from then on nobody tries."""
+
+    def lite() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, IPPROTO_UDPLITE)
+        sock.bind(("127.0.0.1", 0))
+        return sock
+
+    rig, site = solo(Offload.GSO)
+    site.socks.pop(0).close()
+    try:
+        site.socks.insert(0, lite())
+    except OSError:
+        pytest.skip("needs a kernel with UDP-Lite")
+    with lite() as far:
+        far.settimeout(PATIENCE_S)
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        rig.plane.path_set(rig.peer, 0, address_of(far), PAYLOAD_MAX)
+        push(rig, down(150))
+        with running(site):
+            assert [rig.far.open(far.recv(65536)).inner for _ in range(150)] == down(150)
+            until(lambda: site.counter("udp_sends") == 150, "one by one")
+            assert (site.counter("udp_refused_trains"), rig.plane.offload) == (1, Offload(0))
             assert drops(rig.plane) == {}
             sums_must_hold(rig.plane)
 
