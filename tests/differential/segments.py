@@ -104,14 +104,15 @@ def same(sent: bytes, came: bytes) -> bool:
 def header(
     kind: int, *, v6: bool = False, seq: int = 1000, ack: int = 77, flags: int = ACK, window: int = 500,
     options: bytes = b"", ident: int = 1, df: bool = True, ttl: int = 64, tos: int = 0, sport: int = 5000,
-    flow: int = 0, to_peer: bool = False,
+    flow: int = 0, urgent: int = 0, to_peer: bool = False,
 ) -> bytes:  # fmt: skip
     """Headers of IP and TCP or UDP, lengths and sums left to `finish`. From the peer, or to it."""
     if kind == UDP:
         l4 = struct.pack(">HHHH", sport, 6000, 0, 0)
     else:
         words = 5 + len(options) // 4
-        l4 = struct.pack(">HHIIBBHHH", sport, 6000, seq, ack, words << 4, flags, window, 0, 0) + options
+        fields = (sport, 6000, seq, ack, words << 4, flags, window, 0, urgent)
+        l4 = struct.pack(">HHIIBBHHH", *fields) + options
     if v6:
         near, far = ip_address("fd00::2").packed, ip_address("fd00::1").packed
         head = struct.pack(">IHBB", 6 << 28 | tos << 20 | flow, 0, kind, ttl)

@@ -261,7 +261,10 @@ def test_limits_of_a_super_packet() -> None:
 CHANGES: dict[str, tuple[int, dict[str, int | bool | bytes]]] = {
     "ack": (segments.TCP, {"ack": 78}),
     "window": (segments.TCP, {"window": 501}),
+    "urgent pointer": (segments.TCP, {"urgent": 1}),
     "ttl": (segments.TCP, {"ttl": 63}),
+    "hop limit": (segments.TCP, {"v6": True, "ttl": 63}),
+    "class": (segments.UDP, {"v6": True, "tos": 4}),
     "tos": (segments.TCP, {"tos": 4}),
     "ecn": (segments.TCP, {"tos": 1}),
     "df": (segments.TCP, {"df": False}),
@@ -286,6 +289,44 @@ def test_a_changed_field_ends_the_run(name: str) -> None:
     check(packets, found)
     assert len(found) >= 2
     assert all(count < 6 for _, count, _ in found)
+
+
+@pytest.mark.parametrize("at", [20, 27, 31])
+def test_a_changed_option_ends_the_run(at: int) -> None:
+    """Of the same length; a timestamp moves on every now and then."""
+    options = b"\1\1\x08\x0a" + bytes(8)
+    packets = run(segments.TCP, 5, options=options)
+    options = options[: at - 20] + b"\2" + options[at - 19 :]
+    packets[2:] = run(segments.TCP, 5, options=options)[2:]
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    found = merged(rig, packets)
+    check(packets, found)
+    assert [count for _, count, _ in found] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "counts"),
+    [
+        ([100, 100, 50, 100, 100], [3, 2]),
+        ([100, 50, 50, 50], [2, 2]),
+        ([50, 100, 100], [1, 2]),
+        ([100, 100, 101, 101], [2, 2]),
+        ([1, 1, 1], [3]),
+        ([100, 0, 100], [1, 1, 1]),
+    ],
+)
+@pytest.mark.parametrize("kind", [segments.TCP, segments.UDP])
+def test_equal_sizes_and_a_shorter_one_at_the_end(kind: int, sizes: list[int], counts: list[int]) -> None:
+    packets = [
+        finish(header(kind, seq=sum(sizes[:i]), ident=i) + bytes([65 + i]) * size, kind)
+        for i, size in enumerate(sizes)
+    ]
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    found = merged(rig, packets)
+    check(packets, found)
+    assert [count for _, count, _ in found] == counts
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,8 @@ static const oxi_conf CONF = { .peers_max = 4, .routes_max = 16, .pool_pkts = 51
 /* The left one has 10.0.0.1 behind it, the right one 10.0.0.2. */
 static oxi_session session_of(bool is_left, uint8_t suite)
 {
-    oxi_session s = { .rx_index = is_left ? 1 : 2, .tx_index = is_left ? 2 : 1, .suite = suite, .may_send = 1 };
+    oxi_session s = { .rx_index = is_left ? 1 : 2, .tx_index = is_left ? 2 : 1, .suite = suite };
+    s.may_send = 1;
     memset(s.rx_key, is_left ? 7 : 9, sizeof s.rx_key);
     memset(s.tx_key, is_left ? 9 : 7, sizeof s.tx_key);
     return s;
