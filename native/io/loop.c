@@ -150,7 +150,10 @@ int io_start(dp *d, const oxi_io_conf *conf, io **out, int *errno_out)
     COUNT_ADD(d->stats.memory_bytes, sizeof *o);
     *errno_out = thread_start(o);
     if (*errno_out) {
+        COUNT_ADD(d->stats.memory_bytes, -(uint64_t)sizeof *o);
         close(o->wake_fd);
+        sem_destroy(&o->done);
+        pthread_mutex_destroy(&o->callers);
         free(o);
         return OXI_E_SYS;
     }
