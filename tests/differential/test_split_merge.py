@@ -6,6 +6,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import given, settings
@@ -14,10 +15,11 @@ from scapy.layers.inet import IP, TCP, UDP, IPOption_NOP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
 from scapy.packet import Raw
 
-from oxidized.core.plane import Offload, Super
+from oxidized.core.plane import Offload, SessionKeys, Suite, Super
 from tests.differential import segments
+from tests.differential.reference import End
 from tests.differential.segments import ACK, PSH, cut, finish, header, partial, run, same, super_of
-from tests.native.rig import INNER_A, INNER_B, Solo, drops, ipv4, sums_must_hold
+from tests.native.rig import INNER_A, INNER_B, S, Solo, drops, ipv4, key, sums_must_hold
 
 ALL = Offload.TSO | Offload.USO | Offload.GSO | Offload.GRO
 
@@ -256,6 +258,10 @@ def test_limits_of_a_super_packet() -> None:
     found = merged(rig, large)
     assert [count for _, count, _ in found] == [48, 12], "what fits 65,535 bytes"
     check(large, found)
+    exact = run(segments.TCP, 60, size=1092, last=1092)
+    found = merged(rig, exact)
+    assert [count for _, count, _ in found] == [59, 1], "with its headers"
+    check(exact, found)
 
 
 CHANGES: dict[str, tuple[int, dict[str, int | bool | bytes]]] = {
@@ -382,26 +388,56 @@ def test_nothing_broken_is_repaired(kind: int, at: int) -> None:
     assert drops(rig.plane) == {}
 
 
-@pytest.mark.parametrize("field", ["TCP", "header"])
-def test_a_sum_of_zero_keeps_its_form(field: str) -> None:
-    """RFC 1624: all ones is right as well, but not what cutting would write."""
-    packets = run(segments.TCP, 4)
-    at, free = (36, 40) if field == "TCP" else (10, 4)
+ALONE, JOINED = [1, 1, 2], [4]
+
+
+@pytest.mark.parametrize(
+    ("kind", "at", "free", "zero", "ones"),
+    [
+        (segments.TCP, 36, 40, JOINED, ALONE),
+        (segments.TCP, 10, 4, JOINED, ALONE),
+        (segments.UDP, 26, 28, ALONE, JOINED),
+    ],
+    ids=["tcp", "header", "udp"],
+)
+def test_a_sum_of_zero_keeps_its_form(
+    kind: int, at: int, free: int, zero: list[int], ones: list[int]
+) -> None:
+    """RFC 1624: zero and all ones are both right, but cutting writes one of them. In UDP zero means none."""
+    packets = run(kind, 4)
     one = bytearray(packets[1])
-    (one_sum,) = struct.unpack_from(">H", one, at)
-    (word,) = struct.unpack_from(">H", one, free)
-    total = word + one_sum
-    struct.pack_into(">H", one, free, (total & 0xFFFF) + (total >> 16))
-    zero = finish(bytes(one), segments.TCP)
-    assert zero[at : at + 2] == b"\0\0"
-    ones = zero[:at] + b"\xff\xff" + zero[at + 2 :]
-    for form, counts in ((zero, [4]), (ones, [1, 1, 2])):
-        packets[1] = form
+    (total,) = struct.unpack_from(">H", one, at)
+    total += struct.unpack_from(">H", one, free)[0]
+    struct.pack_into(">H", one, free, (total & 0xFFFF) + (total >> 16))  # the sum at `at` is now zero
+    right = finish(bytes(one), kind)
+    assert right[at : at + 2] == (b"\xff\xff" if kind == segments.UDP else b"\0\0")
+    for form, counts in ((b"\0\0", zero), (b"\xff\xff", ones)):
+        packets[1] = right[:at] + form + right[at + 2 :]
         rig = Solo()
         rig.plane.offload_set(ALL)
         found = merged(rig, packets)
         check(packets, found)
         assert [count for _, count, _ in found] == counts
+
+
+def test_two_peers_share_no_super_packet() -> None:
+    """The address moves from one peer to another in the middle of a run."""
+    packets = run(segments.TCP, 4)
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    other = rig.plane.peer_add(keepalive_ns=0, dead_after_ns=5 * S, is_initiator=False)
+    index = rig.plane.index_pick(0x777)
+    keys = SessionKeys(index, 0xABC, Suite.AES_256_GCM, key(7), key(8), True)
+    rig.plane.session_install(rig.now_ns, other, keys)
+    end = End(Suite.AES_256_GCM, index, 0xABC, {0: key(7)}, {0: key(8)})
+    for packet in packets[:2]:
+        rig.hear(packet)
+    rig.plane.routes_set([(ip_network(INNER_A), other)])
+    rig.receive(*[end.seal(packet) for packet in packets[2:]])
+    found = merged(rig, [])
+    check(packets, found)
+    assert [count for _, count, _ in found] == [2, 2]
+    assert [rig.plane.peer_counters(peer).rx_packets for peer in (rig.peer, other)] == [2, 2]
 
 
 def test_udp_without_checksum_stays_without() -> None:
