@@ -431,7 +431,8 @@ static int do_offload_set(dp *d, call *c)
 
 int oxi_offload_set(oxi_dp *h, uint32_t offload)
 {
-    if (offload & ~(uint32_t)OXI_OFFLOAD_ALL)
+    if (offload & ~(uint32_t)OXI_OFFLOAD_ALL ||
+        (h && h->ios[0] && !offload_fits(offload, h->ios[0]->tun_has_header)))
         return OXI_E_ARG;
     call c = { .run = do_offload_set, .flags = offload };
     return all_call(h, &c);

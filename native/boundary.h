@@ -35,4 +35,10 @@ static inline peer *peer_of(dp *d, uint32_t number) /* NULL: no such peer */
 }
 
 bool addr_is_good(const oxi_addr *a);
+
+/* A super-packet is told by its offload header; a device without one would take that for the packet's. */
+static inline bool offload_fits(uint32_t offload, uint32_t tun_has_header)
+{
+    return tun_has_header || !(offload & (OXI_OFFLOAD_TSO | OXI_OFFLOAD_USO));
+}
 #endif

@@ -117,6 +117,8 @@ int oxi_io_start(oxi_dp *h, const oxi_io_conf *conf, int *errno_out)
     }
     if (h->ios[0])
         return OXI_E_BUSY;
+    if (!offload_fits(h->cores[0].offload, conf->tun_has_header))
+        return OXI_E_ARG;
     for (uint32_t w = 0; w < h->workers; w++) {
         int result = io_new(&h->cores[w], conf, w, &h->ios[w], errno_out);
         if (result != OXI_OK) {

@@ -131,26 +131,28 @@ void ack_ride_batch(dp *d, batch *b)
 void sent_note(path *pa, uint64_t pn, uint64_t now_ns)
 {
     sent_ring *r = &pa->sent;
-    if (r->count && r->at[(r->count - 1) % SENT_RING].ns == now_ns)
+    uint32_t us = (uint32_t)(now_ns / 1000);
+    if (r->count && r->at[(r->count - 1) % SENT_RING].us_low == us)
         return;
-    r->at[r->count++ % SENT_RING] = (arrival){ .pn = pn, .ns = now_ns };
+    r->at[r->count++ % SENT_RING] = (sent_mark){ .pn_low = (uint32_t)pn, .us_low = us };
 }
 
-/* When pn was sent: the newest checkpoint at or below it; 0: too long ago. */
-static uint64_t sent_when(const sent_ring *r, uint64_t pn)
+/* When pn was sent: the newest mark at or below it; 0: too long ago. */
+static uint64_t sent_when(const sent_ring *r, uint64_t pn, uint64_t now_ns)
 {
     uint64_t low = r->count > SENT_RING ? r->count - SENT_RING : 0;
     uint64_t high = r->count;
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        if (r->at[middle % SENT_RING].pn <= pn)
+        if ((int32_t)(r->at[middle % SENT_RING].pn_low - (uint32_t)pn) <= 0)
             low = middle + 1;
         else
             high = middle;
     }
     if (low == 0 || (r->count > SENT_RING && low == r->count - SENT_RING))
         return 0;
-    return r->at[(low - 1) % SENT_RING].ns;
+    uint32_t age_us = (uint32_t)(now_ns / 1000) - r->at[(low - 1) % SENT_RING].us_low;
+    return now_ns - min_u64(now_ns, (uint64_t)age_us * 1000);
 }
 
 /* Our ACKs state exactly how long they waited, so that is always taken off (RFC 9002 keeps it where the
@@ -237,7 +239,7 @@ bool ack_read(dp *d, session *s, reader *r, uint64_t now_ns)
         return true; /* an older view of things: nothing new in it */
     bool is_new = largest + 1 > sp->acked_next;
     sp->acked_next = largest + 1;
-    uint64_t sent_ns = sent_when(&pa->sent, largest);
+    uint64_t sent_ns = sent_when(&pa->sent, largest, now_ns);
     if (is_new && sent_ns && sent_ns <= now_ns && now_ns - sent_ns < RTT_NS_MAX)
         rtt_update(&pa->stats, max_u64(now_ns - sent_ns, 1),
                    min_u64(delay_us, RTT_NS_MAX / 1000) * 1000);

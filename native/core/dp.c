@@ -52,7 +52,7 @@ static bool peers_init(dp *d)
     uint32_t count = d->conf.peers_max;
     d->peers = take(d, count, sizeof(peer));
     d->sessions.slots = take(d, (size_t)count * SESSIONS_PER_PEER, sizeof(session));
-    arrival *sent = take(d, (size_t)count * OXI_PATHS_MAX * SENT_RING, sizeof(arrival));
+    sent_mark *sent = take(d, (size_t)count * OXI_PATHS_MAX * SENT_RING, sizeof(sent_mark));
     if (!d->peers || !d->sessions.slots || !sent) {
         free(sent);
         return false;

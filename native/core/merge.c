@@ -102,9 +102,13 @@ pkt *chain_take_first(dp *d)
 
 /* ---- may it be joined? ---- */
 
+/* Right, and as the kernel would write them: a sum that comes out as zero has two forms (RFC 1624), of which
+ * all ones is only ever UDP's. Linux itself sends TCP with the other one now and then. */
 static bool sums_are_right(const uint8_t *data, uint32_t len, bool is_v6, uint32_t ip_bytes, uint8_t protocol)
 {
-    if (!is_v6 && sum_fold(sum_add(0, data, IPV4_HEADER)) != 0xffff)
+    if (!is_v6 && (sum_fold(sum_add(0, data, IPV4_HEADER)) != 0xffff || load_be16(data + 10) == 0xffff))
+        return false;
+    if (protocol == L4_TCP && load_be16(data + ip_bytes + TCP_CHECKSUM_AT) == 0xffff)
         return false;
     uint32_t l4_len = len - ip_bytes;
     uint64_t sum = sum_pseudo(data + (is_v6 ? 8 : 12), is_v6, protocol, l4_len);

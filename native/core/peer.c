@@ -16,7 +16,7 @@ int peer_add(dp *d, uint64_t keepalive_ns, uint64_t dead_after_ns, bool is_initi
         peer *pr = &d->peers[i];
         if (pr->is_live)
             continue;
-        arrival *sent[OXI_PATHS_MAX];
+        sent_mark *sent[OXI_PATHS_MAX];
         for (uint32_t k = 0; k < OXI_PATHS_MAX; k++)
             sent[k] = pr->paths[k].sent.at;
         memset(pr, 0, sizeof *pr);

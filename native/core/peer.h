@@ -3,9 +3,16 @@
 #define OXI_PEER_H
 #include "session.h"
 
-/* When which packet number was sent: one entry per batch, as all packets of a batch share its time. */
+/* When which packet number was sent: one mark per batch, as all packets of a batch share its time. The low bits
+ * do: what is looked up is younger than the 71 minutes after which microseconds come round, and nearer than
+ * 2^31 packets. */
+typedef struct sent_mark {
+    uint32_t pn_low; /* first of the batch */
+    uint32_t us_low;
+} sent_mark;
+
 typedef struct sent_ring {
-    arrival *at; /* SENT_RING entries: first packet number of the batch, time */
+    sent_mark *at; /* SENT_RING */
     uint64_t count;
 } sent_ring;
 

@@ -300,7 +300,7 @@ int oxi_outer_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_
 /* due timers; returns when to call again (UINT64_MAX: never) */
 uint64_t oxi_tick(oxi_dp *dp, uint64_t now_ns);
 
-/* [owner] OXI_OFFLOAD_*; none at first. */
+/* [owner] OXI_OFFLOAD_*; none at first. Those of the TUN need tun_has_header. */
 int oxi_offload_set(oxi_dp *dp, uint32_t offload);
 
 /* The io thread. */

@@ -1,4 +1,5 @@
-"""What Linux makes of a super-packet, written down in Python: the other opinion on split and merge.
+"""What Linux makes of a super-packet, written down in Python: the other opinion on split and merge, and the
+packets to try it with.
 
 `cut` is the segmentation of TCP and UDP (net/ipv4/tcp_offload.c, udp_offload.c read as a description), with
 every length, number and checksum worked out anew from the packet and nothing taken from the C side.
@@ -7,12 +8,13 @@ every length, number and checksum worked out anew from the packet and nothing ta
 from __future__ import annotations
 
 import struct
+from ipaddress import ip_address
 
 from oxidized.core.plane import Super
-from tests.native.rig import checksum
+from tests.native.rig import INNER_A, INNER_B, checksum
 
 TCP, UDP = 6, 17
-FIN, PSH, CWR = 0x01, 0x08, 0x80
+FIN, PSH, ACK, CWR = 0x01, 0x08, 0x10, 0x80
 
 
 def is_v6(packet: bytes) -> bool:
@@ -97,3 +99,50 @@ def same(sent: bytes, came: bytes) -> bool:
     if not is_atomic or len(sent) != len(came):
         return sent == came
     return sent[:4] + sent[6:10] + sent[12:] == came[:4] + came[6:10] + came[12:]
+
+
+def header(
+    kind: int, *, v6: bool = False, seq: int = 1000, ack: int = 77, flags: int = ACK, window: int = 500,
+    options: bytes = b"", ident: int = 1, df: bool = True, ttl: int = 64, tos: int = 0, sport: int = 5000,
+    flow: int = 0, urgent: int = 0, to_peer: bool = False,
+) -> bytes:  # fmt: skip
+    """Headers of IP and TCP or UDP, lengths and sums left to `finish`. From the peer, or to it."""
+    if kind == UDP:
+        l4 = struct.pack(">HHHH", sport, 6000, 0, 0)
+    else:
+        words = 5 + len(options) // 4
+        fields = (sport, 6000, seq, ack, words << 4, flags, window, 0, urgent)
+        l4 = struct.pack(">HHIIBBHHH", *fields) + options
+    if v6:
+        near, far = ip_address("fd00::2").packed, ip_address("fd00::1").packed
+        head = struct.pack(">IHBB", 6 << 28 | tos << 20 | flow, 0, kind, ttl)
+    else:
+        near, far = ip_address(INNER_B).packed, ip_address(INNER_A).packed
+        head = struct.pack(">BBHHHBBH", 0x45, tos, 0, ident, 0x4000 if df else 0, ttl, kind, 0)
+    return head + (near + far if to_peer else far + near) + l4
+
+
+def super_of(packet: bytes, kind: int, segment_bytes: int, start: int | None = None) -> Super:
+    start = ip_bytes(packet) if start is None else start
+    tcp = 2 if is_v6(packet) else 1
+    return Super(
+        kind=3 if kind == UDP else tcp, needs_csum=True, segment_bytes=segment_bytes,
+        csum_start=start, csum_offset=6 if kind == UDP else 16,
+    )  # fmt: skip
+
+
+def run(
+    kind: int, count: int, size: int = 1000, last: int = 1000, **fields: int | bool | bytes
+) -> list[bytes]:
+    """Consecutive segments of one flow."""
+    first = int(fields.pop("seq", 1000))
+    ident = int(fields.pop("ident", 1))
+    parts = [bytes([65 + i % 26]) * (size if i < count - 1 else last) for i in range(count)]
+    return [
+        finish(
+            header(kind, seq=first + i * size, ident=(ident + i) & 0xFFFF, **fields)  # type: ignore[arg-type]
+            + part,
+            kind,
+        )
+        for i, part in enumerate(parts)
+    ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import given, settings
@@ -14,42 +15,13 @@ from scapy.layers.inet import IP, TCP, UDP, IPOption_NOP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
 from scapy.packet import Raw
 
-from oxidized.core.plane import Offload, Super
+from oxidized.core.plane import Offload, SessionKeys, Suite, Super
 from tests.differential import segments
-from tests.differential.segments import cut, finish, partial, same
-from tests.native.rig import INNER_A, INNER_B, Solo, drops, ipv4, sums_must_hold
+from tests.differential.reference import End
+from tests.differential.segments import ACK, PSH, cut, finish, header, partial, run, same, super_of
+from tests.native.rig import INNER_A, INNER_B, S, Solo, drops, ipv4, key, sums_must_hold
 
 ALL = Offload.TSO | Offload.USO | Offload.GSO | Offload.GRO
-ACK, PSH = 0x10, 0x08
-
-
-def header(
-    kind: int, *, v6: bool = False, seq: int = 1000, ack: int = 77, flags: int = ACK, window: int = 500,
-    options: bytes = b"", ident: int = 1, df: bool = True, ttl: int = 64, tos: int = 0, sport: int = 5000,
-    flow: int = 0, to_peer: bool = False,
-) -> bytes:  # fmt: skip
-    """Headers of IP and TCP or UDP, lengths and sums left to `finish`. From the peer, or to it."""
-    if kind == segments.UDP:
-        l4 = struct.pack(">HHHH", sport, 6000, 0, 0)
-    else:
-        words = 5 + len(options) // 4
-        l4 = struct.pack(">HHIIBBHHH", sport, 6000, seq, ack, words << 4, flags, window, 0, 0) + options
-    if v6:
-        near, far = ip_address("fd00::2").packed, ip_address("fd00::1").packed
-        head = struct.pack(">IHBB", 6 << 28 | tos << 20 | flow, 0, kind, ttl)
-    else:
-        near, far = ip_address(INNER_B).packed, ip_address(INNER_A).packed
-        head = struct.pack(">BBHHHBBH", 0x45, tos, 0, ident, 0x4000 if df else 0, ttl, kind, 0)
-    return head + (near + far if to_peer else far + near) + l4
-
-
-def super_of(packet: bytes, kind: int, segment_bytes: int, start: int | None = None) -> Super:
-    start = segments.ip_bytes(packet) if start is None else start
-    tcp = 2 if segments.is_v6(packet) else 1
-    return Super(
-        kind=3 if kind == segments.UDP else tcp, needs_csum=True, segment_bytes=segment_bytes,
-        csum_start=start, csum_offset=6 if kind == segments.UDP else 16,
-    )  # fmt: skip
 
 
 def sent_inner(rig: Solo) -> list[bytes]:
@@ -150,6 +122,49 @@ def test_a_sum_of_zero_is_written_as_its_twin() -> None:
     assert sent_inner(rig) == [whole]
 
 
+def test_a_sum_of_zero_in_a_segment_is_written_as_its_twin() -> None:
+    """Of UDP; TCP has zero, as Linux cuts it."""
+    for kind, expected in ((segments.UDP, b"\xff\xff"), (segments.TCP, b"\0\0")):
+        at = 26 if kind == segments.UDP else 36
+        head = header(kind, to_peer=True)
+        for filler in range(65536):
+            whole = finish(head + bytes(100) + struct.pack(">H", filler) + bytes(98), kind)
+            how = super_of(whole, kind, 100)
+            if cut(whole, how)[1][at : at + 2] == expected:
+                break
+        rig = Solo()
+        rig.plane.super_push(rig.now_ns, partial(whole, kind), how)
+        assert sent_inner(rig) == cut(whole, how)
+
+
+def fragment(packet: bytes) -> bytes:
+    return packet[:6] + b"\x20\0" + packet[8:]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        fragment,
+        lambda p: p[:6] + b"\0\1" + p[8:],
+        lambda p: p[:40],
+        lambda p: p[:9] + b"\x11" + p[10:],
+        lambda p: b"\x65" + p[1:],
+        lambda p: b"\x46" + p[1:],
+        lambda p: p[:32] + b"\x40" + p[33:],
+    ],
+    ids=["fragment", "later-fragment", "headers-alone", "protocol", "version", "header-length", "tcp-length"],
+)
+def test_a_super_packet_that_contradicts_itself_is_dropped(spoil: Callable[[bytes], bytes]) -> None:
+    whole = finish(header(segments.TCP, to_peer=True) + bytes(4000), segments.TCP)
+    rig = Solo()
+    rig.plane.super_push(
+        rig.now_ns, spoil(partial(whole, segments.TCP)), super_of(whole, segments.TCP, 1000)
+    )
+    assert drops(rig.plane) == {("transmit", "bad-super"): 1}
+    assert rig.sent() == []
+    sums_must_hold(rig.plane)
+
+
 @settings(deadline=None)
 @given(
     data=st.binary(max_size=200),
@@ -187,23 +202,6 @@ def merged(rig: Solo, packets: list[bytes]) -> list[tuple[bytes, int, Super]]:
     while (item := rig.plane.super_pop()) is not None:
         found.append(item)
     return found
-
-
-def run(
-    kind: int, count: int, size: int = 1000, last: int = 1000, **fields: int | bool | bytes
-) -> list[bytes]:
-    """Consecutive segments of one flow."""
-    first = int(fields.pop("seq", 1000))
-    ident = int(fields.pop("ident", 1))
-    parts = [bytes([65 + i % 26]) * (size if i < count - 1 else last) for i in range(count)]
-    return [
-        finish(
-            header(kind, seq=first + i * size, ident=(ident + i) & 0xFFFF, **fields)  # type: ignore[arg-type]
-            + part,
-            kind,
-        )
-        for i, part in enumerate(parts)
-    ]
 
 
 def check(packets: list[bytes], found: list[tuple[bytes, int, Super]]) -> None:
@@ -260,12 +258,19 @@ def test_limits_of_a_super_packet() -> None:
     found = merged(rig, large)
     assert [count for _, count, _ in found] == [48, 12], "what fits 65,535 bytes"
     check(large, found)
+    exact = run(segments.TCP, 60, size=1092, last=1092)
+    found = merged(rig, exact)
+    assert [count for _, count, _ in found] == [59, 1], "with its headers"
+    check(exact, found)
 
 
 CHANGES: dict[str, tuple[int, dict[str, int | bool | bytes]]] = {
     "ack": (segments.TCP, {"ack": 78}),
     "window": (segments.TCP, {"window": 501}),
+    "urgent pointer": (segments.TCP, {"urgent": 1}),
     "ttl": (segments.TCP, {"ttl": 63}),
+    "hop limit": (segments.TCP, {"v6": True, "ttl": 63}),
+    "class": (segments.UDP, {"v6": True, "tos": 4}),
     "tos": (segments.TCP, {"tos": 4}),
     "ecn": (segments.TCP, {"tos": 1}),
     "df": (segments.TCP, {"df": False}),
@@ -290,6 +295,44 @@ def test_a_changed_field_ends_the_run(name: str) -> None:
     check(packets, found)
     assert len(found) >= 2
     assert all(count < 6 for _, count, _ in found)
+
+
+@pytest.mark.parametrize("at", [20, 27, 31])
+def test_a_changed_option_ends_the_run(at: int) -> None:
+    """Of the same length; a timestamp moves on every now and then."""
+    options = b"\1\1\x08\x0a" + bytes(8)
+    packets = run(segments.TCP, 5, options=options)
+    options = options[: at - 20] + b"\2" + options[at - 19 :]
+    packets[2:] = run(segments.TCP, 5, options=options)[2:]
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    found = merged(rig, packets)
+    check(packets, found)
+    assert [count for _, count, _ in found] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "counts"),
+    [
+        ([100, 100, 50, 100, 100], [3, 2]),
+        ([100, 50, 50, 50], [2, 2]),
+        ([50, 100, 100], [1, 2]),
+        ([100, 100, 101, 101], [2, 2]),
+        ([1, 1, 1], [3]),
+        ([100, 0, 100], [1, 1, 1]),
+    ],
+)
+@pytest.mark.parametrize("kind", [segments.TCP, segments.UDP])
+def test_equal_sizes_and_a_shorter_one_at_the_end(kind: int, sizes: list[int], counts: list[int]) -> None:
+    packets = [
+        finish(header(kind, seq=sum(sizes[:i]), ident=i) + bytes([65 + i]) * size, kind)
+        for i, size in enumerate(sizes)
+    ]
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    found = merged(rig, packets)
+    check(packets, found)
+    assert [count for _, count, _ in found] == counts
 
 
 @pytest.mark.parametrize(
@@ -343,6 +386,58 @@ def test_nothing_broken_is_repaired(kind: int, at: int) -> None:
     found = merged(rig, packets)
     assert (packets[1], 1, Super()) in found
     assert drops(rig.plane) == {}
+
+
+ALONE, JOINED = [1, 1, 2], [4]
+
+
+@pytest.mark.parametrize(
+    ("kind", "at", "free", "zero", "ones"),
+    [
+        (segments.TCP, 36, 40, JOINED, ALONE),
+        (segments.TCP, 10, 4, JOINED, ALONE),
+        (segments.UDP, 26, 28, ALONE, JOINED),
+    ],
+    ids=["tcp", "header", "udp"],
+)
+def test_a_sum_of_zero_keeps_its_form(
+    kind: int, at: int, free: int, zero: list[int], ones: list[int]
+) -> None:
+    """RFC 1624: zero and all ones are both right, but cutting writes one of them. In UDP zero means none."""
+    packets = run(kind, 4)
+    one = bytearray(packets[1])
+    (total,) = struct.unpack_from(">H", one, at)
+    total += struct.unpack_from(">H", one, free)[0]
+    struct.pack_into(">H", one, free, (total & 0xFFFF) + (total >> 16))  # the sum at `at` is now zero
+    right = finish(bytes(one), kind)
+    assert right[at : at + 2] == (b"\xff\xff" if kind == segments.UDP else b"\0\0")
+    for form, counts in ((b"\0\0", zero), (b"\xff\xff", ones)):
+        packets[1] = right[:at] + form + right[at + 2 :]
+        rig = Solo()
+        rig.plane.offload_set(ALL)
+        found = merged(rig, packets)
+        check(packets, found)
+        assert [count for _, count, _ in found] == counts
+
+
+def test_two_peers_share_no_super_packet() -> None:
+    """The address moves from one peer to another in the middle of a run."""
+    packets = run(segments.TCP, 4)
+    rig = Solo()
+    rig.plane.offload_set(ALL)
+    other = rig.plane.peer_add(keepalive_ns=0, dead_after_ns=5 * S, is_initiator=False)
+    index = rig.plane.index_pick(0x777)
+    keys = SessionKeys(index, 0xABC, Suite.AES_256_GCM, key(7), key(8), True)
+    rig.plane.session_install(rig.now_ns, other, keys)
+    end = End(Suite.AES_256_GCM, index, 0xABC, {0: key(7)}, {0: key(8)})
+    for packet in packets[:2]:
+        rig.hear(packet)
+    rig.plane.routes_set([(ip_network(INNER_A), other)])
+    rig.receive(*[end.seal(packet) for packet in packets[2:]])
+    found = merged(rig, [])
+    check(packets, found)
+    assert [count for _, count, _ in found] == [2, 2]
+    assert [rig.plane.peer_counters(peer).rx_packets for peer in (rig.peer, other)] == [2, 2]
 
 
 def test_udp_without_checksum_stays_without() -> None:

@@ -280,15 +280,144 @@ MUTANTS = (
     Mutant("our own address not kept", "io/udp.c", "memcpy(&info.ipi_spec_dst, p->addr.local, 4);", ""),
     Mutant("truncated datagrams taken", "io/udp.c", "if (h->msg_flags & MSG_TRUNC) {", "if (false) {"),
     Mutant("no notice to Python", "io/loop.c", "        eventfd_signal(o->notify_fd);\n", ""),
+    Mutant("later segments keep CWR", "core/split.c", "tcp[13] & ~TCP_CWR", "tcp[13] & ~0"),
+    Mutant("all segments keep PSH and FIN", "core/split.c", "tcp[13] & ~(TCP_FIN | TCP_PSH)", "tcp[13] & ~0"),
+    Mutant(
+        "number of the segment not advanced",
+        "core/split.c",
+        "load_be32(tcp + 4) + s->at",
+        "load_be32(tcp + 4)",
+    ),
+    Mutant(
+        "ID of the segment not advanced",
+        "core/split.c",
+        "load_be16(out + 4) + s->count",
+        "load_be16(out + 4)",
+    ),
+    Mutant("sum of zero left in UDP", "core/split.c", "folded == 0 && is_udp ?", "false ?"),
+    Mutant("sum of zero left to be finished", "core/split.c", "sum ? sum : 0xffff", "sum"),
+    Mutant("checksum beyond the packet", "core/split.c", "(how->needs_csum && !csum_fits(s))", "false"),
+    Mutant("segments of fragments", "core/split.c", " || v.is_fragment)", ")"),
+    Mutant("super-packet of headers alone", "core/split.c", " && s->len > s->header_bytes", ""),
+    Mutant(
+        "push does not close",
+        "core/merge.c",
+        "return is_push || payload_bytes(p) < segment_bytes;",
+        "(void)is_push; return payload_bytes(p) < segment_bytes;",
+    ),
+    Mutant(
+        "shorter segment does not close",
+        "core/merge.c",
+        "return is_push || payload_bytes(p) < segment_bytes;",
+        "(void)segment_bytes; return is_push;",
+    ),
+    Mutant("longer segment joins", "core/merge.c", "|| payload > c->segment_bytes ||", "||"),
+    Mutant(
+        "window not compared",
+        "core/merge.c",
+        "load_be16(head + 14) == load_be16(next + 14) &&",
+        "true &&",
+    ),
+    Mutant(
+        "urgent pointer not compared",
+        "core/merge.c",
+        "load_be16(head + 18) == load_be16(next + 18) &&",
+        "true &&",
+    ),
+    Mutant(
+        "acknowledgement not compared", "core/merge.c", "load_be32(next + 8) == load_be32(head + 8) && ", ""
+    ),
+    Mutant(
+        "options not compared",
+        "core/merge.c",
+        "memcmp(head + TCP_HEADER, next + TCP_HEADER, bytes - TCP_HEADER) == 0",
+        "bytes > 0",
+    ),
+    Mutant("hop limit not compared", "core/merge.c", " && head[7] == next[7]", ""),
+    Mutant(
+        "ID of what may be fragmented ignored",
+        "core/merge.c",
+        "return is_df || step == count;",
+        "return true;",
+    ),
+    Mutant(
+        "checksum not verified before joining",
+        "core/merge.c",
+        "return sum_fold(sum_add(sum, data + ip_bytes, l4_len)) == 0xffff;",
+        "return sum_fold(sum_add(sum, data + ip_bytes, l4_len)) != 1;",
+    ),
+    Mutant(
+        "header checksum not verified before joining",
+        "core/merge.c",
+        "sum_fold(sum_add(0, data, IPV4_HEADER)) != 0xffff || ",
+        "",
+    ),
+    Mutant(
+        "sum of ones joined", "core/merge.c", "+ TCP_CHECKSUM_AT) == 0xffff", "+ TCP_CHECKSUM_AT) == 0xfffe"
+    ),
+    Mutant("UDP without checksum joined", "core/merge.c", " && load_be16(l4 + UDP_CHECKSUM_AT) != 0;", ";"),
+    Mutant("packets of two peers joined", "core/merge.c", "p->peer != head->peer || ", ""),
+    Mutant("one segment too many", "core/limits.h", "MERGE_SEGMENTS_MAX = 64", "MERGE_SEGMENTS_MAX = 65"),
+    Mutant("one byte too many", "core/limits.h", "MERGE_BYTES_MAX = 65535", "MERGE_BYTES_MAX = 65575"),
+    Mutant(
+        "two chains in one slot",
+        "core/merge.c",
+        "    slot_flush(d, slot);\n    p->chain.segment",
+        "    p->chain.segment",
+    ),
+    Mutant(
+        "what has no flow overtakes",
+        "core/merge.c",
+        "        merge_flush(d);\n        inbox_put(d, p);\n        return;",
+        "        inbox_put(d, p);\n        return;",
+    ),
+    Mutant("push lost in joining", "core/merge.c", "& TCP_PSH;\n    *how", "& TCP_FIN;\n    *how"),
+    Mutant(
+        "length left out of the pseudo header", "core/checksum.h", "sum_be16((uint16_t)l4_bytes) +", "0 +"
+    ),
+    Mutant("odd byte not summed", "core/checksum.h", "if (len & 1) {", "if (false) {"),
+    Mutant("carry lost", "core/checksum.h", "return (uint64_t)low + high;", "return (uint64_t)low;"),
+    Mutant("train of two marks", "io/udp.c", " || p->ecn != head->ecn ||", " ||"),
+    Mutant("train of two ways", "io/udp.c", "memcmp(&p->addr, &head->addr, sizeof p->addr) != 0", "false"),
+    Mutant("longer one in a train", "io/udp.c", "if (p->len > head->len || ", "if ("),
+    Mutant(
+        "train goes on behind a shorter one",
+        "io/udp.c",
+        "            return n + 1;\n",
+        "            continue;\n",
+    ),
+    Mutant("train of too many bytes", "io/udp.c", "bytes > TRAIN_BYTES_MAX || ", ""),
+    Mutant("train of too many", "io/io.h", "TRAIN_PKTS_MAX = 64", "TRAIN_PKTS_MAX = 129"),
+    Mutant("refused train tried for ever", "io/udp.c", "        o->tx_singles = count;\n", ""),
+    Mutant("no trains after a refused one", "io/udp.c", "if (errno == EIO)", "if (errno)"),
+    Mutant(
+        "last datagram of a train as long as the others",
+        "io/udp.c",
+        "left < step ? left : step",
+        "step",
+    ),
+    Mutant("train taken for one datagram", "io/udp.c", "t.segment_bytes ? t.segment_bytes : len;", "len;"),
+    Mutant(
+        "refused super-packet lost",
+        "io/tun.c",
+        "is_taken = is_whole || packet_write(o, p);",
+        "is_taken = is_whole || (!is_chain && packet_write(o, p));",
+    ),
+    Mutant("refused super-packets tried for ever", "io/tun.c", "++o->refused_supers < REFUSALS_MAX", "true"),
+    Mutant(
+        "refusals never forgiven",
+        "io/tun.c",
+        "            o->refused_supers = 0;\n        else",
+        "            ;\n        else",
+    ),
+    Mutant("ECN of a super-packet unknown", "io/tun.c", "gso_type & ~VIRTIO_NET_HDR_GSO_ECN", "gso_type"),
     Mutant(
         "any stride will do",
         "boundary_packets.c",
         "!h || !buf || !len || !to || stride < OXI_DATAGRAM_MAX",
         "!h || !buf || !len || !to",
     ),
-    Mutant(
-        "any batch size will do", "boundary_packets.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"
-    ),
+    Mutant("any batch size will do", "boundary_packets.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"),
 )
 
 
@@ -347,7 +476,7 @@ class Workshop:
 def run_tests(extension: Path, *options: str) -> list[str] | None:
     """The tests that fail with this extension; None: it hangs or dies."""
     environment = {**os.environ, "OXI_SANITIZED": str(extension), "CI": "true"}
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", *options, *TESTS]
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "--assert=plain", *options, *TESTS]
     try:
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S

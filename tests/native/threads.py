@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from typing import Any
 
 from oxidized.core.plane import Address
 from oxidized.ffi.dataplane import DataPlane
+from oxidized.io.offload import UDP_GRO, UDP_SEGMENT
 
-IP_PKTINFO, IP_RECVTOS, IPV6_RECVPKTINFO, SO_RXQ_OVFL = 8, 13, 49, 40
+IP_PKTINFO, IP_RECVTOS, IPV6_RECVPKTINFO, IPV6_TCLASS, SO_RXQ_OVFL = 8, 13, 49, 67, 40
 PATIENCE_S = 20.0
 
 
@@ -36,6 +38,7 @@ def udp(host: str = "127.0.0.1") -> socket.socket:
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVTOS, 1)
     sock.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)  # a busy machine reads late
     sock.bind((host, 0))
     sock.settimeout(PATIENCE_S)
     return sock
@@ -47,19 +50,42 @@ def address_of(sock: socket.socket, index: int = 0) -> Address:
     return Address(host, port, sock=index)
 
 
+def train_send(sock: socket.socket, datagrams: list[bytes], to: tuple[str, int]) -> None:
+    """All in one message; equal but for a shorter last one."""
+    size = struct.pack("=H", len(datagrams[0]))
+    sock.sendmsg([b"".join(datagrams)], [(socket.IPPROTO_UDP, UDP_SEGMENT, size)], 0, to)
+
+
+def train_take(sock: socket.socket) -> tuple[list[bytes], int]:
+    """One message: its datagrams, and the ECN bits that all of them bear. UDP_GRO may be on."""
+    data, ancillary, _, _ = sock.recvmsg(1 << 16, 256)
+    size, ecn = len(data), 0
+    for level, kind, value in ancillary:
+        if (level, kind) == (socket.IPPROTO_UDP, UDP_GRO):
+            (size,) = struct.unpack("=i", value[:4])
+        elif (level, kind) in ((socket.IPPROTO_IP, socket.IP_TOS), (socket.IPPROTO_IPV6, IPV6_TCLASS)):
+            ecn = value[0] & 3
+    return [data[at : at + size] for at in range(0, len(data), size)], ecn
+
+
 @dataclass
 class Site:
-    """`tun` is our end of the device: what we write the plane reads. `running` starts and ends it."""
+    """`tun` is our end of the device: what we write the plane reads. `running` starts and ends it.
+
+    `has_header`: an offload header stands before each packet, both ways.
+    """
 
     plane: DataPlane
     socks: list[socket.socket]
     tun: socket.socket
     device: socket.socket
+    has_header: bool = False
 
     def start(self) -> None:
         for sock in self.socks:
             sock.setblocking(False)
-        self.plane.start([self.device.fileno()], [[sock.fileno() for sock in self.socks]])
+        fds = [sock.fileno() for sock in self.socks]
+        self.plane.start([self.device.fileno()], [fds], tun_has_header=self.has_header)
 
     def read(self, count: int) -> list[bytes]:
         """So many packets that the plane wrote to the device; fails when they do not come."""
@@ -69,11 +95,18 @@ class Site:
         return int(self.plane.stats()[name])
 
 
-def make_site(plane: DataPlane, socks: list[socket.socket]) -> Site:
-    device, tun = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+def make_site(
+    plane: DataPlane,
+    socks: list[socket.socket],
+    *,
+    has_header: bool = False,
+    pair: tuple[socket.socket, socket.socket] | None = None,
+) -> Site:
+    """`pair`: another device and our end of it."""
+    device, tun = pair or socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     device.setblocking(False)
     tun.settimeout(PATIENCE_S)
-    return Site(plane, socks, tun, device)
+    return Site(plane, socks, tun, device, has_header)
 
 
 @contextmanager

@@ -97,6 +97,8 @@ def test_nothing_changed(files: Files) -> None:
         ("[crypto]", "[crypto]\nrekey_packets = 5000", "crypto.rekey_packets", True),
         ("[crypto]", '[crypto]\nsuite = "chacha20-poly1305"', "crypto.suite", False),
         ("[crypto]", '[crypto]\nlibrary = "openssl"', "crypto.library", True),
+        ("[control]", '[offload]\ntso = "off"\n[control]', "offload.tso", True),
+        ("[control]", '[offload]\ngro = "off"\n[control]', "offload.gro", True),
         ("[control]", '[control]\nsocket = "/run/other"', "control.socket", True),
         ('metrics = ""', 'metrics = "127.0.0.1:1"', "control.metrics", False),
         ('level = "info"', 'level = "debug"', "log.level", False),

@@ -164,6 +164,21 @@ def test_wrong_value(tmp_path: Path, change: str, line: int, message: str) -> No
     assert SECRET not in found[0]
 
 
+@pytest.mark.parametrize("name", ["tso", "uso", "gso", "gro"])
+def test_offloads_are_auto_on_or_off(tmp_path: Path, name: str) -> None:
+    line = EDGE.count("\n") + 2
+    default = config.load(write(tmp_path, EDGE)).offload
+    for value in ("auto", "on", "off"):
+        found = config.load(write(tmp_path, f'{EDGE}[offload]\n{name} = "{value}"\n'))
+        assert found.offload == dataclasses.replace(default, **{name: value})
+    assert problems_of(write(tmp_path, f'{EDGE}[offload]\n{name} = "yes"\n')) == [
+        f'edge.toml:{line}: offload.{name}: "yes" is not "auto", "on" or "off"'
+    ]
+    assert problems_of(write(tmp_path, f"{EDGE}[offload]\n{name} = true\n")) == [
+        f"edge.toml:{line}: offload.{name}: is a boolean, not a string"
+    ]
+
+
 WRONG_TABLES = [
     ("[crypto]\nrekey_after = 120", "crypto.rekey_after", 2, "a duration is a string with a unit"),
     ('[crypto]\nrekey_after = "500ms"', "crypto.rekey_after", 2, '"500ms" is outside 1s..1h'),

@@ -1,0 +1,76 @@
+"""Builds alloc_unit.c with all of native/ and runs it; and how much memory the planes of daemons take."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from oxidized import config, keys
+from oxidized.io.daemon import Daemon
+from tests.native.threads import make_site, running, udp
+from tests.unit.ops.samples import EDGE, HUB, PRIVATE, write
+
+ROOT = Path(__file__).resolve().parents[2]
+# A sanitizer that is preloaded for the interpreter is not meant for the compiler, nor for this allocator.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-w", "-fno-builtin", "-DOXI_DEBUG")
+MEMORY_BYTES_MAX = 16 << 20
+
+
+def test_nothing_is_allocated_after_the_start(tmp_path: Path) -> None:
+    native = sorted(str(path) for path in (ROOT / "native").rglob("*.c"))
+    program = tmp_path / "alloc_unit"
+    source = Path(__file__).with_name("alloc_unit.c")
+    include = f"-I{ROOT / 'native/include'}"
+    command = ["gcc", *FLAGS, include, "-o", str(program), str(source), *native, "-lcrypto", "-lpthread"]
+    subprocess.run(command, check=True, env=ENVIRONMENT)
+    done = subprocess.run([program], capture_output=True, text=True, env=ENVIRONMENT)
+    assert (done.returncode, done.stdout) == (0, "nothing allocated\n"), done.stderr
+
+
+def hub_of(peers: int) -> str:
+    """The sample hub with so many peers."""
+    tables = [
+        f'[[peer]]\nname = "more{n}"\npublic_key = "{keys.public_text(bytes([n + 100]) * 32)}"\n'
+        f'allowed_ips = ["10.71.{n}.0/24"]\n'
+        for n in range(peers - 2)
+    ]
+    return HUB + "".join(tables)
+
+
+def jumbo(text: str) -> str:
+    return text.replace("[interface]", "[interface]\nmtu = 9000")
+
+
+def memory_bytes(folder: Path, text: str) -> int:
+    """Of the plane that the daemon makes of this configuration, thread and all."""
+    keys.write_new(str(folder / "key"), PRIVATE)
+    path = write(folder, text)
+    read = config.load(path)
+    plane = Daemon(read, read.to_settings({"CREDENTIALS_DIRECTORY": str(folder)}), path)._plane_make()
+    site = make_site(plane, [udp()])
+    with running(site):
+        return site.counter("memory_bytes")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [EDGE, HUB, hub_of(64), jumbo(EDGE), jumbo(HUB)],
+    ids=["edge", "hub", "hub-of-64", "edge-jumbo", "hub-jumbo"],
+)
+def test_memory_is_bounded(tmp_path: Path, text: str) -> None:
+    assert memory_bytes(tmp_path, text) <= MEMORY_BYTES_MAX
+
+
+def test_the_document_tells_the_memory(tmp_path: Path) -> None:
+    told = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    for name, text, words in (
+        ("edge", EDGE, "(8 peers, 1,024 prefixes) takes {:.1f} MB"),
+        ("hub", HUB, "64 peers at the least, {:.1f} MB"),
+    ):
+        (tmp_path / name).mkdir()
+        found = words.format(memory_bytes(tmp_path / name, text) / 1e6)
+        assert found in told.replace("\n", " "), found
