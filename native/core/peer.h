@@ -3,9 +3,9 @@
 #define OXI_PEER_H
 #include "session.h"
 
-/* When which packet number was sent: one mark per batch, as all packets of a batch share its time. The low bits
- * do: what is looked up is younger than the 71 minutes after which microseconds come round, and nearer than
- * 2^31 packets. */
+/* When which packet number was sent: one mark per batch, as all packets of a batch share its time. The low
+ * bits do: what is looked up is younger than the 71 minutes after which microseconds come round, and nearer
+ * than 2^31 packets. */
 typedef struct sent_mark {
     uint32_t pn_low; /* first of the batch */
     uint32_t us_low;
