@@ -440,10 +440,10 @@ class Peer:
     # -- the path's MTU
 
     def _search(self, now_ns: int) -> None:
-        """Another address or other keys: nothing is known of the path any more."""
+        """Another address or other keys: the path may be another one."""
         assert self._udp is not None
-        is_ipv6 = ":" in self._udp.ip
-        self._size.start(self._mtu_bytes + OVERHEAD_BYTES, is_ipv6=is_ipv6, now_ns=now_ns)
+        ip, largest = self._udp.ip, self._mtu_bytes + OVERHEAD_BYTES
+        self._size.start(largest, place=ip, is_ipv6=":" in ip, now_ns=now_ns)
         self._size_moved()
 
     def _size_due(self, now_ns: int) -> None:

@@ -8,7 +8,7 @@ A size is asked for in *rounds* of two PINGs, one of the size and a small one be
 Where the small one is answered ANSWERS_MIN times and the large one never, the size does not pass: loss would
 take both alike. Where neither is answered nothing is learnt, and rounds come ever more slowly. Phases:
 
-- first: a new path. Packets go out at the upper bound (what the session agreed on) while that size is put to
+- first: a new path, to a place of which nothing is known. Packets go out at the upper bound (what the session agreed on) while that size is put to
   the test: on a normal path one round is all there ever is.
 - search: between the largest size proved and the least that failed, by halves, over the sizes that links are
   known to have, then over the rest. Packets follow each proof up.
@@ -95,6 +95,8 @@ class PathMtu:
         self._high = BASE_PAYLOAD_BYTES + 1  # the least that failed, or just above the upper bound
         self._target = BASE_PAYLOAD_BYTES  # being asked for
         self._headers_bytes = HEADERS_IPV4_BYTES
+        self._place = ""  # where the path leads
+        self._found = BASE_PAYLOAD_BYTES  # by the last search there that came to its end
         self._serial = 0  # of the last round
         self._since = 1  # answers to earlier rounds mean nothing any more
         self._last_small = 0  # round of the newest small PING answered
@@ -124,15 +126,25 @@ class PathMtu:
         """No search is under way."""
         return self.phase in (Phase.OFF, Phase.DONE, Phase.CONFIRM)
 
-    def start(self, payload_max: int, *, is_ipv6: bool, now_ns: int) -> None:
-        """A new path: another address or another session. Nothing is known of it."""
+    def start(self, payload_max: int, *, place: str, is_ipv6: bool, now_ns: int) -> None:
+        """A new path: another address or another session. `place`: the address of the peer.
+
+        What was found on the way to the same place is the first guess, so that a new session loses nothing.
+        """
         assert payload_max >= BASE_PAYLOAD_BYTES
+        if (place, payload_max) != (self._place, self._upper):
+            self._place, self._found = place, payload_max
+        guess = self._found
         self._headers_bytes = HEADERS_IPV6_BYTES if is_ipv6 else HEADERS_IPV4_BYTES
         self._upper = payload_max
         self._low = BASE_PAYLOAD_BYTES
         self._raise_after_ns = RAISE_NS_MIN
         if payload_max == BASE_PAYLOAD_BYTES:
             self._done(now_ns)
+        elif BASE_PAYLOAD_BYTES < guess < payload_max:
+            self._low = guess
+            self._raise_ns = now_ns + RAISE_NS_MIN
+            self._ask(Phase.CONFIRM, guess, now_ns)
         else:
             self._ask(Phase.FIRST, payload_max, now_ns)
 
@@ -235,6 +247,7 @@ class PathMtu:
 
     def _done(self, now_ns: int) -> None:
         was_confirmed = self.phase is Phase.CONFIRM
+        self._found = self._low
         self.phase = Phase.DONE
         self._confirmed_ns = now_ns
         self.next_ns = now_ns + LOOK_NS

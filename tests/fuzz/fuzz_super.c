@@ -341,6 +341,7 @@ static void packet_send(world *w, const uint8_t *data, uint32_t len, uint32_t fr
     must(p != NULL, "a buffer is free");
     memcpy(pkt_data(p), data, len);
     p->len = (uint16_t)len;
+    p->inner_bytes = len;
     p->peer = from;
     batch_add(&w->b, p);
     if (w->b.count == OXI_BATCH_MAX)

@@ -51,8 +51,8 @@ class Path:
         self.sizes: list[tuple[int, int]] = []  # when, and what the path was used with from then on
         self.answers: list[tuple[int, int]] = []
 
-    def start(self, upper: int = UPPER, *, is_ipv6: bool = False) -> None:
-        self.search.start(upper, is_ipv6=is_ipv6, now_ns=self.now_ns)
+    def start(self, upper: int = UPPER, *, place: str = "192.0.2.1", is_ipv6: bool = False) -> None:
+        self.search.start(upper, place=place, is_ipv6=is_ipv6, now_ns=self.now_ns)
         self.note()
 
     def note(self) -> None:
@@ -251,6 +251,43 @@ def test_a_new_path_starts_anew_and_old_answers_mean_nothing() -> None:
     path.answers.clear()
     path.run(10)
     assert path.fits()
+
+
+def test_a_new_session_to_the_same_place_begins_with_what_was_found() -> None:
+    path = Path(limit=1372)
+    path.start()
+    path.run(10)
+    found = path.search.payload_max
+    path.search.stop()
+    path.sizes.clear()
+    path.start()
+    path.run(5)
+    assert [size for _, size in path.sizes] == [found], "nothing larger goes out, and nothing is lost"
+    assert path.search.phase is Phase.DONE
+
+
+def test_what_was_found_there_is_still_put_to_the_test() -> None:
+    path = Path(limit=1400)
+    path.start()
+    path.run(10)
+    path.limit = 1350
+    path.start()
+    path.run(5)
+    assert path.fits()
+    path.limit = 9216
+    path.start()
+    path.run(60)
+    assert path.search.payload_max == UPPER
+
+
+def test_another_place_may_take_more() -> None:
+    path = Path(limit=1372)
+    path.start()
+    path.run(10)
+    path.start(place="192.0.2.2")
+    assert path.search.payload_max == UPPER
+    path.start()
+    assert path.search.payload_max == UPPER, "of the first one nothing is remembered"
 
 
 def test_off_means_off() -> None:
