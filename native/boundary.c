@@ -163,9 +163,29 @@ static int do_retire(dp *d, call *c)
     return OXI_OK;
 }
 
+/* What the worker before knew of the times of the paths, as they are the same paths. */
+static int do_adopt(dp *d, call *c)
+{
+    const oxi_path_stats *known = c->data;
+    peer *pr = peer_of(d, c->peer);
+    for (uint32_t i = 0; pr && i < OXI_PATHS_MAX; i++) {
+        oxi_path_stats *st = &pr->paths[i].stats;
+        COUNT_SET(st->rtt_ns, known[i].rtt_ns);
+        COUNT_SET(st->rtt_var_ns, known[i].rtt_var_ns);
+        COUNT_SET(st->rtt_min_ns, known[i].rtt_min_ns);
+        COUNT_SET(st->rtt_latest_ns, known[i].rtt_latest_ns);
+    }
+    return pr ? OXI_OK : OXI_E_ABSENT;
+}
+
 /* This worker has the peer's session now: it sends, the others stop. */
 static void owner_move(oxi_dp *h, uint64_t now_ns, uint32_t number, uint32_t worker)
 {
+    oxi_peer_stats before;
+    if (h->owners[number] != worker && oxi_peer_stats_read(h, number, &before) == OXI_OK) {
+        call adopt = { .run = do_adopt, .peer = number, .data = before.paths };
+        worker_call(h, worker, &adopt);
+    }
     owner_set(h, number, worker);
     call c = { .run = do_retire, .peer = number, .now_ns = now_ns };
     for (uint32_t w = 0; w < h->workers; w++)

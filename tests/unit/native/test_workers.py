@@ -9,11 +9,12 @@ import pytest
 
 from oxidized.core.plane import Address, EventType, SessionKeys, Suite
 from oxidized.ffi.dataplane import DataPlane
-from tests.differential.reference import End, header
+from tests.differential.reference import Ack, End, header
 from tests.native.rig import (
     EDGE,
     KEY_A,
     KEY_B,
+    MS,
     PAYLOAD_MAX,
     START_NS,
     S,
@@ -122,6 +123,19 @@ def test_a_new_session_at_another_worker_takes_the_peer_over() -> None:
     hub.plane.tick(hub.now_ns)
     hub.hear(0, before)
     assert drops(hub.plane)["receive_datagram", "no-session"] == 1, "the old one opens for 10 s"
+
+
+def test_the_round_trip_is_known_to_the_worker_that_takes_over() -> None:
+    hub = Hub()
+    hub.send(0)
+    hub.now_ns += 30 * MS
+    datagram = hub.sent()[0][0]
+    hub.ends[0].open(datagram)
+    ack = Ack(0, 0, 0, 1, 0, 0).pack()
+    hub.plane.outer_push(hub.now_ns, [(hub.ends[0].seal(ack), hub.address(0))])
+    assert hub.plane.peer_counters(0).paths[0].rtt_ns == 30 * MS
+    hub.session(0, 1, salt=1)
+    assert hub.plane.peer_counters(0).paths[0].rtt_ns == 30 * MS
 
 
 def test_a_session_that_waits_at_another_worker_sends_when_told() -> None:
