@@ -8,8 +8,8 @@ A size is asked for in *rounds* of two PINGs, one of the size and a small one be
 Where the small one is answered ANSWERS_MIN times and the large one never, the size does not pass: loss would
 take both alike. Where neither is answered nothing is learnt, and rounds come ever more slowly. Phases:
 
-- first: a new path, to a place of which nothing is known. Packets go out at the upper bound (what the session agreed on) while that size is put to
-  the test: on a normal path one round is all there ever is.
+- first: a new path, to a place of which nothing is known. Packets go out at the upper bound (what the session
+  agreed on) while that size is put to the test: on a normal path one round is all there ever is.
 - search: between the largest size proved and the least that failed, by halves, over the sizes that links are
   known to have, then over the rest. Packets follow each proof up.
 - done: found. While packets flow the size is put to the test every CONFIRM_NS, and at once when the peer
