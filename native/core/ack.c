@@ -128,12 +128,13 @@ void ack_ride_batch(dp *d, batch *b)
 
 /* ---- sending side: what the peer says of our packets ---- */
 
-void sent_note(path *pa, uint64_t pn, uint64_t now_ns)
+void sent_note(dp *d, path *pa, uint64_t pn, uint64_t now_ns)
 {
     sent_ring *r = &pa->sent;
     if (r->count && r->at[(r->count - 1) % SENT_RING].ns == now_ns)
         return;
     r->at[r->count++ % SENT_RING] = (arrival){ .pn = pn, .ns = now_ns };
+    COUNT_ADD(d->stats.udp_train_trials, train_watch_sealed(&pa->trains, now_ns));
 }
 
 /* When pn was sent: the newest checkpoint at or below it; 0: too long ago. */
@@ -183,6 +184,16 @@ static void loss_update(path *pa, session_path *sp, uint64_t sent, uint64_t rece
     sp->received = max_u64(sp->received, received);
     COUNT_SET(pa->stats.lost_packets, pa->lost_before + sp->lost);
     COUNT_SET(pa->stats.acked_packets, pa->acked_before + sp->received);
+}
+
+static void trains_update(dp *d, train_watch *w, uint64_t sent, uint64_t received)
+{
+    if (!train_watch_acked(w, sent, received))
+        return;
+    if (w->verdict == TRAINS_LOST)
+        dp_trains_lost(d);
+    else
+        COUNT_ADD(d->stats.udp_train_trials, 1);
 }
 
 /* Walks ranges and times; false: they contradict themselves or run past the end. */
@@ -242,5 +253,6 @@ bool ack_read(dp *d, session *s, reader *r, uint64_t now_ns)
         rtt_update(&pa->stats, max_u64(now_ns - sent_ns, 1),
                    min_u64(delay_us, RTT_NS_MAX / 1000) * 1000);
     loss_update(pa, sp, largest + 1, received);
+    trains_update(d, &pa->trains, largest + 1, sp->received);
     return true;
 }

@@ -2,6 +2,7 @@
 #ifndef OXI_PEER_H
 #define OXI_PEER_H
 #include "session.h"
+#include "train_watch.h"
 
 /* When which packet number was sent: one entry per batch, as all packets of a batch share its time. */
 typedef struct sent_ring {
@@ -15,6 +16,7 @@ typedef struct path {
     uint64_t lost_before; /* in sessions that ended */
     uint64_t acked_before;
     sent_ring sent;       /* of the current session */
+    train_watch trains;
     oxi_path_stats stats;
 } path;
 

@@ -281,14 +281,43 @@ MUTANTS = (
     Mutant("truncated datagrams taken", "io/udp.c", "if (h->msg_flags & MSG_TRUNC) {", "if (false) {"),
     Mutant("no notice to Python", "io/loop.c", "        eventfd_signal(o->notify_fd);\n", ""),
     Mutant(
+        "trains never tried", "core/train_watch.c", "        trial_begin(w, lost, of);\n        return;\n", ""
+    ),
+    Mutant("silence not noticed", "core/train_watch.c", "now_ns - w->unheard_ns < TRAIN_SILENCE_NS", "true"),
+    Mutant(
+        "silence counted from long ago",
+        "core/train_watch.c",
+        "if (w->unheard == 0)",
+        "if (w->unheard_ns == 0)",
+    ),
+    Mutant("one round is enough", "core/train_watch.c", "++w->rounds == TRAIN_ROUNDS", "++w->rounds > 0"),
+    Mutant("any trial blames trains", "core/train_watch.c", "if (!is_far_better)", "if (false)"),
+    Mutant("rounds not in a row", "core/train_watch.c", "        if (w->rounds)\n            rest(w);\n", ""),
+    Mutant("no rest", "core/train_watch.c", "w->next_pn + w->rest_pns;", "w->next_pn;"),
+    Mutant("a trial without end", "core/train_watch.c", "w->unheard >= TRAIN_TRIAL_PNS_MAX", "false"),
+    Mutant(
+        "trials counted from the trains under way",
+        "core/train_watch.c",
+        "if (!w->is_based && acked >= w->sent_from)",
+        "if (!w->is_based)",
+    ),
+    Mutant("trains leave in a trial", "core/train_watch.h", "!w->is_trial && w->verdict", "w->verdict"),
+    Mutant(
+        "trains leave again",
+        "core/train_watch.h",
+        "!w->is_trial && w->verdict != TRAINS_LOST",
+        "!w->is_trial",
+    ),
+    Mutant("one peer speaks for all", "core/dp.c", "known[TRAINS_LOST] > known[TRAINS_ARRIVE]", "true"),
+    Mutant("a new session forgets", "core/train_watch.c", ".verdict = w->verdict, ", ""),
+    Mutant("shell forgets what left in trains", "io/udp.c", "o->tx.counts[i] > 1", "false"),
+    Mutant(
         "any stride will do",
         "boundary_packets.c",
         "!h || !buf || !len || !to || stride < OXI_DATAGRAM_MAX",
         "!h || !buf || !len || !to",
     ),
-    Mutant(
-        "any batch size will do", "boundary_packets.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"
-    ),
+    Mutant("any batch size will do", "boundary_packets.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"),
 )
 
 
