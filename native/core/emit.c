@@ -37,11 +37,12 @@ uint32_t dp_train_length(const dp *d, uint32_t first, uint32_t end)
 {
     const fifo *f = &d->outbox;
     const pkt *head = fifo_peek(f, first);
-    if (!(d->offload & OXI_OFFLOAD_GSO) || !trains_may_leave(&d->peers[head->peer].paths[head->path].trains))
+    if (!(d->offload & OXI_OFFLOAD_GSO))
         return 1;
+    uint32_t max = train_max(&d->peers[head->peer].paths[head->path].trains, first == 0);
     uint32_t bytes = head->len;
     uint32_t n = 1;
-    for (; n < TRAIN_PKTS_MAX && first + n < end; n++) {
+    for (; n < max && first + n < end; n++) {
         const pkt *p = fifo_peek(f, first + n);
         bytes += p->len;
         if (p->len > head->len || bytes > TRAIN_BYTES_MAX || p->ecn != head->ecn ||

@@ -55,10 +55,14 @@ enum {
     TRAIN_IDLE_PNS_MAX = 256,
     /* One by one loses far less when it is below this part of what was lost before. */
     TRAIN_FAR_BETTER = 10,
-    /* A fading link that happens to be good in our trials and bad between them, each time by a chance of a
-     * quarter, is taken for a device that loses trains once in 65,536 trials. */
+    /* Short trains of a proof: so many of so few datagrams, so that a TCP connection repairs the loss without
+     * a timeout. Each is followed by single ones, of which some must be acknowledged. */
     TRAIN_ROUNDS = 8,
-    /* Nothing acknowledged: a trial ends after so many datagrams, at 1,400 bytes 5.7 MB. */
+    TRAIN_PROOF_PKTS = 4,
+    TRAIN_PROOF_APART_PNS = 4,
+    /* Acknowledgements of a path with much loss list too few numbers to tell what became of a train. */
+    TRAIN_TRIES_MAX = 4 * TRAIN_ROUNDS,
+    /* Nothing acknowledged: a trial or proof ends after so many datagrams, at 1,400 bytes 5.7 MB. */
     TRAIN_TRIAL_PNS_MAX = 4096,
     /* The rest after a trial that showed nothing, doubling: at 100,000 packets/s up to 10 s. */
     TRAIN_REST_PNS_MIN = 1024,

@@ -3,23 +3,6 @@
 
 static uint64_t more_than(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 
-/* From now on the other way. Much of what is under way still left the old way: what counts is from the first
- * acknowledgement of a datagram that did not. */
-static void turn_begin(train_watch *w, bool is_trial)
-{
-    w->is_trial = is_trial;
-    w->is_based = false;
-    w->sent_from = w->next_pn;
-    w->trained = 0;
-}
-
-static void trial_begin(train_watch *w, uint64_t lost, uint64_t lost_of)
-{
-    turn_begin(w, true);
-    w->lost = lost;
-    w->lost_of = lost_of;
-}
-
 /* Acknowledgements from `from` on count; so many were missing before. */
 static void base_set(train_watch *w, uint64_t from, uint64_t missing)
 {
@@ -28,10 +11,30 @@ static void base_set(train_watch *w, uint64_t from, uint64_t missing)
     w->missing_from = missing;
 }
 
-/* Nothing was shown: the next trial has to wait, each time for longer. */
+/* Much of what is under way left as it was before: what counts is from the first acknowledgement of a
+ * datagram that did not. */
+static void state_enter(train_watch *w, uint8_t state)
+{
+    w->state = state;
+    w->is_based = false;
+    w->sent_from = w->next_pn;
+    w->trained = 0;
+    w->rounds = w->tries = 0;
+    w->proof_from = w->proof_to = 0;
+    w->proof_sent = w->proof_lost = 0;
+}
+
+static void trial_begin(train_watch *w, uint64_t lost, uint64_t lost_of)
+{
+    state_enter(w, TRAINS_TRIAL);
+    w->lost = lost;
+    w->lost_of = lost_of;
+}
+
+/* Trains are not to blame: the next trial has to wait, each time for longer. */
 static void rest(train_watch *w)
 {
-    w->rounds = 0;
+    state_enter(w, TRAINS_FREE);
     w->rest_pns = min_u64(max_u64(2 * w->rest_pns, TRAIN_REST_PNS_MIN), TRAIN_REST_PNS_MAX);
     w->rest_pn = w->next_pn + w->rest_pns;
 }
@@ -47,32 +50,15 @@ bool train_watch_sealed(train_watch *w, uint64_t now_ns)
         w->unheard_ns = now_ns;
     if (now_ns - w->unheard_ns < TRAIN_SILENCE_NS || w->verdict == TRAINS_LOST)
         return false;
-    if (w->is_trial && w->unheard >= TRAIN_TRIAL_PNS_MAX) {
+    if (w->state != TRAINS_FREE && w->unheard >= TRAIN_TRIAL_PNS_MAX)
         rest(w);
-        turn_begin(w, false);
-    }
-    if (w->is_trial || w->unheard < TRAIN_WINDOW_PNS || w->next_pn < w->rest_pn)
+    if (w->state != TRAINS_FREE || w->unheard < TRAIN_WINDOW_PNS || w->next_pn < w->rest_pn)
         return false;
     trial_begin(w, 1, 1);
     return true;
 }
 
-static void trial_acked(train_watch *w, uint64_t of, uint64_t missing)
-{
-    if (of < TRAIN_WINDOW_PNS)
-        return;
-    bool is_far_better = more_than(missing, w->missing_from) * TRAIN_FAR_BETTER * w->lost_of < w->lost * of;
-    if (!is_far_better)
-        rest(w);
-    else if (++w->rounds == TRAIN_ROUNDS)
-        w->verdict = TRAINS_LOST;
-    turn_begin(w, false);
-    /* Those under way do arrive, or trains will not leave again soon. Whatever is lost from here on counts:
-     * where all trains are lost, the next acknowledgement may be of a datagram behind them all. */
-    base_set(w, w->next_pn, missing);
-}
-
-static void window_acked(train_watch *w, uint64_t acked, uint64_t missing)
+static void free_acked(train_watch *w, uint64_t acked, uint64_t missing)
 {
     uint64_t of = more_than(acked, w->acked_from);
     bool has_trains = w->trained >= TRAIN_WINDOW_PNS / 2;
@@ -87,27 +73,77 @@ static void window_acked(train_watch *w, uint64_t acked, uint64_t missing)
         trial_begin(w, lost, of);
         return;
     }
-    if (has_trains && !is_bad) {
+    if (has_trains && !is_bad)
         w->verdict = TRAINS_ARRIVE;
-        if (w->rounds)
-            rest(w);
-    }
-    turn_begin(w, false);
+    state_enter(w, TRAINS_FREE);
     base_set(w, acked, missing);
 }
 
-bool train_watch_acked(train_watch *w, uint64_t acked, uint64_t received)
+/* Whether `lost` of `of` is far less than what was lost of the others. */
+static bool is_far_better(uint64_t lost, uint64_t of, uint64_t other_lost, uint64_t other_of)
+{
+    return lost * TRAIN_FAR_BETTER * other_of < other_lost * of;
+}
+
+static void trial_acked(train_watch *w, uint64_t acked, uint64_t missing)
+{
+    uint64_t of = more_than(acked, w->acked_from);
+    if (of < TRAIN_WINDOW_PNS)
+        return;
+    if (is_far_better(more_than(missing, w->missing_from), of, w->lost, w->lost_of)) {
+        state_enter(w, TRAINS_PROOF);
+        base_set(w, acked, missing);
+    } else {
+        rest(w);
+    }
+}
+
+/* All short trains are judged together: a loss that comes and goes does not follow them so often. */
+static bool proof_is_good(const train_watch *w, uint64_t acked, uint64_t missing)
+{
+    uint64_t singles = more_than(more_than(acked, w->acked_from), w->proof_sent);
+    uint64_t singles_lost = more_than(more_than(missing, w->missing_from), w->proof_lost);
+    return w->proof_lost * 2 >= w->proof_sent &&
+           is_far_better(singles_lost, singles, w->proof_lost, w->proof_sent);
+}
+
+static void proof_acked(train_watch *w, const train_report *r, uint64_t missing)
+{
+    if (w->proof_from == w->proof_to || r->acked < w->proof_to + TRAIN_PROOF_APART_PNS)
+        return;
+    w->tries++;
+    if (r->is_proof_known) {
+        uint64_t sent = w->proof_to - w->proof_from;
+        w->rounds++;
+        w->proof_sent += sent;
+        w->proof_lost += more_than(sent, r->proof);
+    }
+    w->proof_from = w->proof_to;
+    bool has_arrived = w->rounds > 0 && w->proof_lost * 4 < w->proof_sent;
+    if (w->rounds == TRAIN_ROUNDS && proof_is_good(w, r->acked, missing)) {
+        w->verdict = TRAINS_LOST;
+        state_enter(w, TRAINS_FREE);
+    } else if (has_arrived || w->rounds == TRAIN_ROUNDS || w->tries == TRAIN_TRIES_MAX) {
+        rest(w);
+    }
+}
+
+bool train_watch_acked(train_watch *w, const train_report *r)
 {
     w->unheard = 0;
     if (w->verdict == TRAINS_LOST)
         return false;
-    uint64_t missing = more_than(acked, received);
-    bool was_trial = w->is_trial;
-    if (!w->is_based && acked >= w->sent_from)
-        base_set(w, acked, missing);
-    if (w->is_based && w->is_trial)
-        trial_acked(w, more_than(acked, w->acked_from), missing);
-    else if (w->is_based)
-        window_acked(w, acked, missing);
-    return w->verdict == TRAINS_LOST || (w->is_trial && !was_trial);
+    uint64_t missing = more_than(r->acked, r->received);
+    uint8_t before = w->state;
+    if (!w->is_based && r->acked >= w->sent_from)
+        base_set(w, r->acked, missing);
+    if (!w->is_based)
+        return false;
+    if (w->state == TRAINS_FREE)
+        free_acked(w, r->acked, missing);
+    else if (w->state == TRAINS_TRIAL)
+        trial_acked(w, r->acked, missing);
+    else
+        proof_acked(w, r, missing);
+    return w->verdict == TRAINS_LOST || (w->state == TRAINS_TRIAL && before != TRAINS_TRIAL);
 }

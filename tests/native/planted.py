@@ -280,9 +280,7 @@ MUTANTS = (
     Mutant("our own address not kept", "io/udp.c", "memcpy(&info.ipi_spec_dst, p->addr.local, 4);", ""),
     Mutant("truncated datagrams taken", "io/udp.c", "if (h->msg_flags & MSG_TRUNC) {", "if (false) {"),
     Mutant("no notice to Python", "io/loop.c", "        eventfd_signal(o->notify_fd);\n", ""),
-    Mutant(
-        "trains never tried", "core/train_watch.c", "        trial_begin(w, lost, of);\n        return;\n", ""
-    ),
+    Mutant("trains never tried", "core/train_watch.c", "        trial_begin(w, lost, of);\n", ""),
     Mutant("silence not noticed", "core/train_watch.c", "now_ns - w->unheard_ns < TRAIN_SILENCE_NS", "true"),
     Mutant(
         "silence counted from long ago",
@@ -290,26 +288,45 @@ MUTANTS = (
         "if (w->unheard == 0)",
         "if (w->unheard_ns == 0)",
     ),
-    Mutant("one round is enough", "core/train_watch.c", "++w->rounds == TRAIN_ROUNDS", "++w->rounds > 0"),
-    Mutant("any trial blames trains", "core/train_watch.c", "if (!is_far_better)", "if (false)"),
-    Mutant("rounds not in a row", "core/train_watch.c", "        if (w->rounds)\n            rest(w);\n", ""),
+    Mutant(
+        "any trial blames trains",
+        "core/train_watch.c",
+        "lost * TRAIN_FAR_BETTER * other_of < other_lost * of",
+        "true",
+    ),
+    Mutant("one short train is enough", "core/train_watch.c", "w->rounds == TRAIN_ROUNDS && proof", "proof"),
+    Mutant(
+        "proof does not look at the others",
+        "core/train_watch.c",
+        "is_far_better(singles_lost, singles, w->proof_lost, w->proof_sent)",
+        "true",
+    ),
+    Mutant(
+        "proof does not look at the trains", "core/train_watch.c", "w->proof_lost * 2 >= w->proof_sent &&", ""
+    ),
+    Mutant(
+        "all of a proof's losses are the train's", "core/train_watch.c", "more_than(sent, r->proof)", "sent"
+    ),
     Mutant("no rest", "core/train_watch.c", "w->next_pn + w->rest_pns;", "w->next_pn;"),
     Mutant("a trial without end", "core/train_watch.c", "w->unheard >= TRAIN_TRIAL_PNS_MAX", "false"),
     Mutant(
         "trials counted from the trains under way",
         "core/train_watch.c",
-        "if (!w->is_based && acked >= w->sent_from)",
+        "if (!w->is_based && r->acked >= w->sent_from)",
         "if (!w->is_based)",
     ),
-    Mutant("trains leave in a trial", "core/train_watch.h", "!w->is_trial && w->verdict", "w->verdict"),
     Mutant(
-        "trains leave again",
+        "trains leave in a trial",
         "core/train_watch.h",
-        "!w->is_trial && w->verdict != TRAINS_LOST",
-        "!w->is_trial",
+        "is_first && w->proof_from == w->proof_to ? TRAIN_PROOF_PKTS : 1",
+        "true ? TRAIN_PKTS_MAX : 1",
     ),
+    Mutant("trains leave again", "core/train_watch.h", " && w->verdict != TRAINS_LOST", ""),
     Mutant("one peer speaks for all", "core/dp.c", "known[TRAINS_LOST] > known[TRAINS_ARRIVE]", "true"),
     Mutant("a new session forgets", "core/train_watch.c", ".verdict = w->verdict, ", ""),
+    Mutant(
+        "ranges that end above the train", "core/ack.c", "below <= out->from || named == received", "true"
+    ),
     Mutant("shell forgets what left in trains", "io/udp.c", "o->tx.counts[i] > 1", "false"),
     Mutant(
         "any stride will do",
