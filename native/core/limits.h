@@ -41,6 +41,9 @@ enum {
     POOL_RESERVE = 3 * OXI_BATCH_MAX,
     CONTROL_RING = 256,
     HANDOVER_RING = 256,
+    /* What one super-packet is cut into: 48 packets of 1,400 bytes, 122 of 536; of UDP at most 128
+     * (UDP_MAX_SEGMENTS). */
+    HANDOVER_ROOM_MIN = 128,
     EVENT_RING = 1024,
     CARRIER_RING = 256,
     /* ICMP answers to packets that do not fit: a burst, and then 100 a second (Linux: 1,000 in all). */

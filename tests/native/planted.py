@@ -329,6 +329,13 @@ MUTANTS = (
     ),
     Mutant("shell forgets what left in trains", "io/udp.c", "o->tx.counts[i] > 1", "false"),
     Mutant(
+        "reads on while another worker is behind",
+        "core/handover.h",
+        "if (w != h->worker && ring_room(&h->to[w]) < HANDOVER_ROOM_MIN + waiting)",
+        "if (false)",
+    ),
+    Mutant("room but not for the batch", "core/handover.h", "HANDOVER_ROOM_MIN + waiting", "32u"),
+    Mutant(
         "any stride will do",
         "boundary_packets.c",
         "!h || !buf || !len || !to || stride < OXI_DATAGRAM_MAX",

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import select
 import socket
-import struct
 from ipaddress import ip_network
 
 from oxidized.ffi._oxi import lib
 
-from oxidized.core.plane import Offload, SessionKeys, Suite, Super
+from oxidized.core.plane import Offload, SessionKeys, Suite
 from oxidized.ffi.dataplane import DataPlane
 from oxidized.io.offload import gro_enable
-from tests.differential import segments
-from tests.native.rig import INNER_A, INNER_B, PAYLOAD_MAX, S, ipv4, key
-from tests.native.threads import address_of, make_site, running, udp
+from tests.native.rig import INNER_A, INNER_B, PAYLOAD_MAX, S, key
+from tests.native.threads import address_of, make_site, running, super_packet, udp
 
 UDP_GRO = 104
 TURNS_MAX = 3000
-SEGMENT_BYTES = 600
-
-
-def super_packet(count: int) -> bytes:
-    """What the TUN gives for so many UDP datagrams in one piece: struct virtio_net_hdr, and the packet."""
-    payload = struct.pack(">HHHH", 7, 7, 0, 0) + bytes(SEGMENT_BYTES * count)
-    packet = segments.partial(segments.finish(ipv4(payload=payload), segments.UDP), segments.UDP)
-    how = Super(
-        kind=3, needs_csum=1, segment_bytes=SEGMENT_BYTES, csum_start=20, csum_offset=6, header_bytes=28
-    )
-    return struct.pack("=BBHHHH", 1, 5, how.header_bytes, how.segment_bytes, 20, 6) + packet
 
 
 class Relay:
