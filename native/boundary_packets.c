@@ -205,7 +205,8 @@ int oxi_super_pop(oxi_dp *h, uint8_t *buf, uint32_t cap, uint32_t *len_out, uint
     return OXI_OK;
 }
 
-static uint32_t outer_pop(dp *d, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *to, uint32_t max)
+static uint32_t outer_pop(dp *d, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *to, uint32_t max,
+                          bool is_train)
 {
     uint32_t n = 0;
     for (; n < max && d->outbox.count; n++) {
@@ -213,21 +214,41 @@ static uint32_t outer_pop(dp *d, uint8_t *buf, uint32_t stride, uint32_t *len, o
         memcpy(buf + (size_t)n * stride, pkt_data(p), p->len);
         len[n] = p->len;
         to[n] = p->addr;
-        dp_sent(d, p);
+        dp_sent(d, p, is_train);
     }
     return n;
 }
 
-int oxi_outer_pop(oxi_dp *h, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *to, uint32_t max)
+static int outer_pop_check(oxi_dp *h, const uint8_t *buf, uint32_t stride, const uint32_t *len,
+                           const oxi_addr *to)
 {
     if (!h || !buf || !len || !to || stride < OXI_DATAGRAM_MAX)
         return OXI_E_ARG;
-    if (is_running(h))
-        return OXI_E_BUSY;
+    return is_running(h) ? OXI_E_BUSY : OXI_OK;
+}
+
+int oxi_outer_pop(oxi_dp *h, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *to, uint32_t max)
+{
+    int result = outer_pop_check(h, buf, stride, len, to);
+    if (result != OXI_OK)
+        return result;
     uint32_t n = 0;
     for (uint32_t w = 0; w < h->workers; w++)
-        n += outer_pop(&h->cores[w], buf + (size_t)n * stride, stride, len + n, to + n, max - n);
+        n += outer_pop(&h->cores[w], buf + (size_t)n * stride, stride, len + n, to + n, max - n, false);
     return (int)n;
+}
+
+int oxi_train_pop(oxi_dp *h, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *to, uint32_t max)
+{
+    int result = outer_pop_check(h, buf, stride, len, to);
+    for (uint32_t w = 0; result == OXI_OK && max > 0 && w < h->workers; w++) {
+        dp *d = &h->cores[w];
+        if (d->outbox.count == 0)
+            continue;
+        uint32_t count = dp_train_length(d, 0, d->outbox.count < max ? d->outbox.count : max);
+        return (int)outer_pop(d, buf, stride, len, to, count, count > 1);
+    }
+    return result;
 }
 
 uint64_t oxi_tick(oxi_dp *h, uint64_t now_ns)

@@ -128,13 +128,14 @@ void ack_ride_batch(dp *d, batch *b)
 
 /* ---- sending side: what the peer says of our packets ---- */
 
-void sent_note(path *pa, uint64_t pn, uint64_t now_ns)
+void sent_note(dp *d, path *pa, uint64_t pn, uint64_t now_ns)
 {
     sent_ring *r = &pa->sent;
     uint32_t us = (uint32_t)(now_ns / 1000);
     if (r->count && r->at[(r->count - 1) % SENT_RING].us_low == us)
         return;
     r->at[r->count++ % SENT_RING] = (sent_mark){ .pn_low = (uint32_t)pn, .us_low = us };
+    COUNT_ADD(d->stats.udp_train_trials, train_watch_sealed(&pa->trains, now_ns));
 }
 
 /* When pn was sent: the newest mark at or below it; 0: too long ago. */
@@ -187,8 +188,33 @@ static void loss_update(path *pa, session_path *sp, uint64_t sent, uint64_t rece
     COUNT_SET(pa->stats.acked_packets, pa->acked_before + sp->received);
 }
 
+static void trains_update(dp *d, train_watch *w, const train_report *r)
+{
+    if (!train_watch_acked(w, r))
+        return;
+    if (w->verdict == TRAINS_LOST)
+        dp_trains_lost(d);
+    else
+        COUNT_ADD(d->stats.udp_train_trials, 1);
+}
+
+/* What the ranges say of the packet numbers from `from` up to `to`. */
+typedef struct span {
+    uint64_t from;
+    uint64_t to;
+    uint64_t named;  /* as received */
+    bool is_known;   /* the ranges reach down to `from`, or name all that was received */
+} span;
+
+static void span_add(span *s, uint64_t lowest, uint64_t count)
+{
+    uint64_t from = max_u64(s->from, lowest);
+    uint64_t to = min_u64(s->to, lowest + count);
+    s->named += to > from ? to - from : 0;
+}
+
 /* Walks ranges and times; false: they contradict themselves or run past the end. */
-static bool lists_read(reader *r, uint64_t largest, uint64_t received)
+static bool lists_read(reader *r, uint64_t largest, uint64_t received, span *out)
 {
     uint8_t ranges = read_u8(r);
     uint64_t run = read_varint(r);
@@ -196,6 +222,7 @@ static bool lists_read(reader *r, uint64_t largest, uint64_t received)
         return false;
     uint64_t below = largest - run; /* lowest packet number named so far */
     uint64_t named = run + 1;
+    span_add(out, below, named);
     for (uint8_t i = 0; i < ranges; i++) {
         uint64_t gap = read_varint(r) + 1;
         uint64_t more = read_varint(r) + 1;
@@ -203,7 +230,9 @@ static bool lists_read(reader *r, uint64_t largest, uint64_t received)
             return false;
         below -= gap + more;
         named += more;
+        span_add(out, below, more);
     }
+    out->is_known = below <= out->from || named == received;
     uint8_t times = read_u8(r);
     if (times > ACK_TIMES_MAX || named > received)
         return false;
@@ -230,10 +259,11 @@ bool ack_read(dp *d, session *s, reader *r, uint64_t now_ns)
     session_path *sp = &s->paths[path_id];
     if (largest >= sp->next_pn || received > largest + 1 || ce > received)
         return false;
-    if (!lists_read(r, largest, received))
-        return false;
     peer *pr = &d->peers[s->peer];
     path *pa = &pr->paths[path_id];
+    span out = { .from = pa->trains.proof_from, .to = pa->trains.proof_to };
+    if (!lists_read(r, largest, received, &out))
+        return false;
     COUNT_ADD(pa->stats.acks_received, 1);
     if (s != pr->current || largest + 1 < sp->acked_next)
         return true; /* an older view of things: nothing new in it */
@@ -244,5 +274,7 @@ bool ack_read(dp *d, session *s, reader *r, uint64_t now_ns)
         rtt_update(&pa->stats, max_u64(now_ns - sent_ns, 1),
                    min_u64(delay_us, RTT_NS_MAX / 1000) * 1000);
     loss_update(pa, sp, largest + 1, received);
+    train_report report = { largest + 1, sp->received, out.named, out.is_known };
+    trains_update(d, &pa->trains, &report);
     return true;
 }

@@ -170,6 +170,19 @@ void dp_offload_off(dp *d, uint32_t offload)
     COUNT_SET(d->stats.offload, d->offload);
 }
 
+/* A peer could say that it misses what came in trains: where others take them, its own path alone goes
+ * without. */
+void dp_trains_lost(dp *d)
+{
+    uint32_t known[TRAINS_LOST + 1] = { 0 };
+    for (uint32_t i = 0; i < d->conf.peers_max; i++)
+        for (uint32_t k = 0; d->peers[i].is_live && k < OXI_PATHS_MAX; k++)
+            known[d->peers[i].paths[k].trains.verdict]++;
+    COUNT_ADD(d->stats.udp_trains_lost_paths, 1);
+    if (known[TRAINS_LOST] > known[TRAINS_ARRIVE])
+        dp_offload_off(d, OXI_OFFLOAD_GSO);
+}
+
 uint64_t dp_tick(dp *d, uint64_t now_ns)
 {
     if (now_ns >= d->wake_ns) {

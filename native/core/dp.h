@@ -90,10 +90,15 @@ void drop_out(dp *d, pkt *p, drop_reason why);
 void drop_undelivered(dp *d, pkt *p, drop_reason why);
 /* A packet that never got a buffer: counted as taken, and as dropped. dir: OUT or IN_DATAGRAM. */
 void drop_untaken(dp *d, uint32_t dir, drop_reason why, uint32_t len);
+/* How many packets from `first` of the outbox on, up to `end`, leave in one message: more than one are a
+ * train (UDP_SEGMENT). */
+uint32_t dp_train_length(const dp *d, uint32_t first, uint32_t end);
 /* What the shell reports back for packets it took from outbox and inbox. */
-void dp_sent(dp *d, pkt *p);
+void dp_sent(dp *d, pkt *p, bool is_in_train);
 void dp_delivered(dp *d, pkt *p);
 
+/* A path has just been found to lose trains. */
+void dp_trains_lost(dp *d);
 /* The kernel does not do this after all: from now on without. */
 void dp_offload_off(dp *d, uint32_t offload);
 

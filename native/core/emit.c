@@ -15,7 +15,7 @@ static void carrier_put(dp *d, pkt *p)
     memcpy(slot->data, pkt_data(p), p->len);
     ring_written(&d->carrier);
     d->wants_notify = true;
-    dp_sent(d, p);
+    dp_sent(d, p, false);
 }
 
 void emit_batch(dp *d, batch *b)
@@ -32,9 +32,33 @@ void emit_batch(dp *d, batch *b)
     b->count = 0;
 }
 
-void dp_sent(dp *d, pkt *p)
+/* Same way and size; a shorter one ends the train. */
+uint32_t dp_train_length(const dp *d, uint32_t first, uint32_t end)
 {
-    oxi_path_stats *st = &d->peers[p->peer].paths[p->path].stats;
+    const fifo *f = &d->outbox;
+    const pkt *head = fifo_peek(f, first);
+    if (!(d->offload & OXI_OFFLOAD_GSO))
+        return 1;
+    uint32_t max = train_max(&d->peers[head->peer].paths[head->path].trains, first == 0);
+    uint32_t bytes = head->len;
+    uint32_t n = 1;
+    for (; n < max && first + n < end; n++) {
+        const pkt *p = fifo_peek(f, first + n);
+        bytes += p->len;
+        if (p->len > head->len || bytes > TRAIN_BYTES_MAX || p->ecn != head->ecn ||
+            memcmp(&p->addr, &head->addr, sizeof p->addr) != 0)
+            break;
+        if (p->len < head->len)
+            return n + 1;
+    }
+    return n;
+}
+
+void dp_sent(dp *d, pkt *p, bool is_in_train)
+{
+    path *pa = &d->peers[p->peer].paths[p->path];
+    oxi_path_stats *st = &pa->stats;
+    train_watch_sent(&pa->trains, p->pn, is_in_train);
     COUNT_ADD(st->tx_packets, 1);
     COUNT_ADD(st->tx_bytes, p->len);
     COUNT_ADD(d->stats.outer_out_datagrams, 1);

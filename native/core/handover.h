@@ -28,6 +28,17 @@ typedef struct handover_slot {
     uint8_t data[];
 } handover_slot;
 
+/* Whether one more super-packet of our queue can be handed over, with so many packets that wait in a batch,
+ * whoever their peer belongs to. If not, it stays in the queue, where the kernel slows down who sends: a full
+ * ring would be a loss. */
+static inline bool handover_has_room(const handover *h, uint32_t waiting)
+{
+    for (uint32_t w = 0; h->workers > 1 && w < h->workers; w++)
+        if (w != h->worker && ring_room(&h->to[w]) < HANDOVER_ROOM_MIN + waiting)
+            return false;
+    return true;
+}
+
 /* Send on what the other workers left here; at most one batch. False: there was nothing. */
 bool handover_take(struct dp *d, uint64_t now_ns);
 /* The plane stops: what lies here is counted as dropped. */

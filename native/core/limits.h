@@ -41,10 +41,35 @@ enum {
     POOL_RESERVE = 3 * OXI_BATCH_MAX,
     CONTROL_RING = 256,
     HANDOVER_RING = 256,
+    /* What one super-packet is cut into: 48 packets of 1,400 bytes, 122 of 536; of UDP at most 128
+     * (UDP_MAX_SEGMENTS). */
+    HANDOVER_ROOM_MIN = 128,
     EVENT_RING = 1024,
     CARRIER_RING = 256,
     /* ICMP answers to packets that do not fit: a burst, and then 100 a second (Linux: 1,000 in all). */
     TOO_BIG_BURST = 32,
+    /* A train: what every kernel with UDP_SEGMENT takes, within one UDP datagram over IPv4. */
+    TRAIN_PKTS_MAX = 64,
+    TRAIN_BYTES_MAX = 65507,
+    /* Packet numbers that show what a path loses. More of them would take too long for a TCP connection whose
+     * trains are lost: of three segments in each timeout it gets one through. */
+    TRAIN_WINDOW_PNS = 64,
+    /* A window with few trains ends after so many, so that it does not thin out what comes later. */
+    TRAIN_IDLE_PNS_MAX = 256,
+    /* One by one loses far less when it is below this part of what was lost before. */
+    TRAIN_FAR_BETTER = 10,
+    /* Short trains of a proof: so many of so few datagrams, so that a TCP connection repairs the loss without
+     * a timeout. Each is followed by single ones, of which some must be acknowledged. */
+    TRAIN_ROUNDS = 8,
+    TRAIN_PROOF_PKTS = 4,
+    TRAIN_PROOF_APART_PNS = 4,
+    /* Acknowledgements of a path with much loss list too few numbers to tell what became of a train. */
+    TRAIN_TRIES_MAX = 4 * TRAIN_ROUNDS,
+    /* Nothing acknowledged: a trial or proof ends after so many datagrams, at 1,400 bytes 5.7 MB. */
+    TRAIN_TRIAL_PNS_MAX = 4096,
+    /* The rest after a trial that showed nothing, doubling: at 100,000 packets/s up to 10 s. */
+    TRAIN_REST_PNS_MIN = 1024,
+    TRAIN_REST_PNS_MAX = 1 << 20,
     ACK_SCAN_PNS = 2048, /* how far below the largest an ACK looks for gaps */
     LOSS_LAG = 4         /* a gap is a loss when it is still there this many ACKs later */
 };
@@ -53,6 +78,7 @@ enum {
 #define ACK_DELAY_NS_MAX (25 * NS_PER_MS)
 #define SESSION_GRACE_NS (10 * NS_PER_S)
 #define SILENT_PING_NS (1 * NS_PER_S)
+#define TRAIN_SILENCE_NS (1 * NS_PER_S)
 #define RTT_NS_MAX (60 * NS_PER_S)
 #define TOO_BIG_NS_PER_ANSWER (10 * NS_PER_MS)
 

@@ -117,8 +117,10 @@ void peer_retire(dp *d, uint64_t now_ns, peer *pr)
 static void promote(dp *d, uint64_t now_ns, peer *pr, session *s)
 {
     current_to_before(now_ns, pr);
-    for (uint32_t i = 0; i < OXI_PATHS_MAX; i++)
+    for (uint32_t i = 0; i < OXI_PATHS_MAX; i++) {
         pr->paths[i].sent.count = 0;
+        train_watch_restart(&pr->paths[i].trains);
+    }
     pr->current = s;
     s->may_send = true;
     /* Whether this session works is not known yet: the side that dialled finds out. */

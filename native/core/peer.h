@@ -2,6 +2,7 @@
 #ifndef OXI_PEER_H
 #define OXI_PEER_H
 #include "session.h"
+#include "train_watch.h"
 
 /* When which packet number was sent: one mark per batch, as all packets of a batch share its time. The low
  * bits do: what is looked up is younger than the 71 minutes after which microseconds come round, and nearer
@@ -22,6 +23,7 @@ typedef struct path {
     uint64_t lost_before; /* in sessions that ended */
     uint64_t acked_before;
     sent_ring sent;       /* of the current session */
+    train_watch trains;
     oxi_path_stats stats;
 } path;
 

@@ -34,7 +34,7 @@ static drop_reason seal_one(dp *d, pkt *p, uint64_t now_ns)
     OXI_ASSERT(is_sealed);
     peer *pr = &d->peers[p->peer];
     if (s == pr->current) {
-        sent_note(&pr->paths[p->path], p->pn, now_ns);
+        sent_note(d, &pr->paths[p->path], p->pn, now_ns);
         COUNT_SET(pr->stats.epoch, s->send_epoch);
         COUNT_SET(pr->stats.epoch_packets, k->tx_packets);
     }

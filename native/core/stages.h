@@ -75,7 +75,7 @@ uint32_t ack_write(const session *s, uint32_t path_id, uint64_t now_ns, uint8_t 
 
 bool ack_read(dp *d, session *s, reader *r, uint64_t now_ns);
 void ack_flush(dp *d, session *s, uint32_t path_id, uint64_t now_ns);
-void sent_note(path *pa, uint64_t pn, uint64_t now_ns);
+void sent_note(dp *d, path *pa, uint64_t pn, uint64_t now_ns);
 
 /* liveness.c */
 void heard_batch(dp *d, batch *b);

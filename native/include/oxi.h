@@ -197,6 +197,8 @@ typedef struct oxi_stats {
     uint64_t tun_refused_supers;  /* super-packets it refused; their packets were then written one by one */
     uint64_t udp_sends;           /* datagrams and trains handed to the sockets */
     uint64_t udp_refused_trains;  /* trains the kernel refused; sent again one by one */
+    uint64_t udp_train_trials;    /* times that a path went without trains, to see whether more arrives */
+    uint64_t udp_trains_lost_paths; /* paths found to lose what leaves in trains; they go without for good */
     uint64_t udp_reads;           /* datagrams and trains taken from the sockets */
     uint64_t drops[3][48];        /* [OXI_DIR_*][reason] */
 } oxi_stats;
@@ -297,6 +299,8 @@ int oxi_outer_push(oxi_dp *dp, uint64_t now_ns, const uint8_t *buf, uint32_t str
         const uint32_t *len, const oxi_addr *from, uint32_t count);
 int oxi_outer_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *to,
         uint32_t max);
+/* The next datagrams that leave in one message, at most max: one, or with OXI_OFFLOAD_GSO a train. */
+int oxi_train_pop(oxi_dp *dp, uint8_t *buf, uint32_t stride, uint32_t *len, oxi_addr *to, uint32_t max);
 /* due timers; returns when to call again (UINT64_MAX: never) */
 uint64_t oxi_tick(oxi_dp *dp, uint64_t now_ns);
 

@@ -17,9 +17,6 @@ enum {
     /* One write to a socket: so many messages made of so many packets. */
     TX_MESSAGES = 64,
     TX_PKTS = 512,
-    /* A train: what every kernel with UDP_SEGMENT takes, within one UDP datagram over IPv4. */
-    TRAIN_PKTS_MAX = 64,
-    TRAIN_BYTES_MAX = 65507,
     /* struct virtio_net_hdr, without the count of buffers that only virtio itself has */
     TUN_HEADER_BYTES = 10
 };

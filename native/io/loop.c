@@ -88,8 +88,13 @@ const char *io_step_name(uint32_t i)
 /* What other workers left for us; as much as one batch each turn, so that our own queue is not starved. */
 static void handovers(io *o, uint64_t now_ns)
 {
-    handover *h = &o->core->handover;
-    if (h->workers > 1 && handover_take(o->core, now_ns))
+    dp *d = o->core;
+    if (d->handover.workers == 1)
+        return;
+    if (d->pool.free_count < POOL_RESERVE)
+        udp_flush(o);
+    /* Else a socket is full: it wakes us, and until then the packets wait in the ring. */
+    if (d->pool.free_count >= POOL_RESERVE && handover_take(d, now_ns))
         eventfd_signal(o->wake_fd); /* there may be more */
 }
 

@@ -12,6 +12,9 @@
 
 /* When the device is down or gone, reading fails at once: look again this much later. */
 #define TUN_RETRY_NS (100 * NS_PER_MS)
+/* Another worker is behind: look again after about the time it takes for a batch. To be woken by it would
+ * take a flag and a fence for each batch of all workers. */
+#define HANDOVER_RETRY_NS (50 * 1000ULL)
 
 enum {
     /* One turn takes so many reads, or so many packets, and then looks at the sockets again. */
@@ -106,6 +109,10 @@ void tun_read(io *o, uint64_t now_ns)
     for (uint32_t i = 0; i < READS_MAX && taken < PKTS_MAX; i++) {
         if (d->pool.free_count < POOL_RESERVE)
             break; /* the packets wait in the device's queue */
+        if (!handover_has_room(&d->handover, b.count)) {
+            o->tun_retry_ns = now_ns + HANDOVER_RETRY_NS;
+            break;
+        }
         ssize_t n = read_one(o);
         if (n <= (ssize_t)header) {
             if (n < 0 && errno != EAGAIN && errno != EINTR)

@@ -198,27 +198,6 @@ static socklen_t name_write(const oxi_addr *addr, io_addr *to)
     return sizeof to->v6;
 }
 
-/* How many packets from `first` of the outbox on make one train: same way and size, a shorter one ends it. */
-static uint32_t train_length(const io *o, uint32_t first)
-{
-    const fifo *f = &o->core->outbox;
-    const pkt *head = fifo_peek(f, first);
-    if (!(o->core->offload & OXI_OFFLOAD_GSO) || first < o->tx_singles)
-        return 1;
-    uint32_t bytes = head->len;
-    uint32_t n = 1;
-    for (; n < TRAIN_PKTS_MAX && first + n < f->count && first + n < TX_PKTS; n++) {
-        const pkt *p = fifo_peek(f, first + n);
-        bytes += p->len;
-        if (p->len > head->len || bytes > TRAIN_BYTES_MAX || p->ecn != head->ecn ||
-            memcmp(&p->addr, &head->addr, sizeof p->addr) != 0)
-            break;
-        if (p->len < head->len)
-            return n + 1;
-    }
-    return n;
-}
-
 /* Message i: `count` packets from `first` of the outbox on. */
 static void tx_prepare(io *o, uint32_t i, uint32_t first, uint32_t count)
 {
@@ -249,7 +228,8 @@ static uint32_t tx_gather(io *o, uint32_t *sock)
     uint32_t used = 0;
     *sock = fifo_peek(f, 0)->addr.sock;
     while (n < TX_MESSAGES && used < f->count && used < TX_PKTS && fifo_peek(f, used)->addr.sock == *sock) {
-        uint32_t count = train_length(o, used);
+        uint32_t end = f->count < TX_PKTS ? f->count : TX_PKTS;
+        uint32_t count = used < o->tx_singles ? 1 : dp_train_length(o->core, used, end);
         tx_prepare(o, n++, used, count);
         used += count;
     }
@@ -295,7 +275,7 @@ static void tx_sent(io *o, uint32_t messages)
     for (uint32_t i = 0; i < messages; i++) {
         o->tx_singles -= o->tx_singles < o->tx.counts[i] ? o->tx_singles : o->tx.counts[i];
         for (uint32_t k = 0; k < o->tx.counts[i]; k++)
-            dp_sent(o->core, fifo_take(&o->core->outbox));
+            dp_sent(o->core, fifo_take(&o->core->outbox), o->tx.counts[i] > 1);
     }
     COUNT_ADD(o->core->stats.udp_sends, messages);
 }

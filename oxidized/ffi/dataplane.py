@@ -442,6 +442,16 @@ class DataPlane:
         count = _check(
             lib.oxi_outer_pop(self._dp, self._buf, _STRIDE, self._len, self._addr, BATCH_MAX), "outer_pop"
         )
+        return self._addressed(count)
+
+    def train_pop(self) -> list[tuple[bytes, Address]]:
+        """The same for what leaves in one message: one datagram or a train; empty: nothing waits."""
+        count = _check(
+            lib.oxi_train_pop(self._dp, self._buf, _STRIDE, self._len, self._addr, BATCH_MAX), "train_pop"
+        )
+        return self._addressed(count)
+
+    def _addressed(self, count: int) -> list[tuple[bytes, Address]]:
         found = []
         for i, data in enumerate(self._datagrams(count, _STRIDE)):
             address = _address_read(self._addr[i])

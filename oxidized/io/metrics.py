@@ -179,6 +179,17 @@ METRICS: tuple[Metric, ...] = (
         "Trains the kernel refused; their datagrams were then sent one by one.",
     ),
     Metric(
+        "oxidized_udp_train_trials_total",
+        "counter",
+        "Times that a path on which trains were lost went without for a while, to see whether more arrives.",
+    ),
+    Metric(
+        "oxidized_udp_trains_lost_paths_total",
+        "counter",
+        "Paths that go without trains for good: a device on the way takes them and loses their datagrams. "
+        "With most paths found so, gso is given up.",
+    ),
+    Metric(
         "oxidized_stage_packets_total",
         "counter",
         "Packets that went through a stage of the packet path while its time was taken: one turn in 64.",
@@ -249,6 +260,8 @@ _PLANE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("oxidized_udp_sends_total", (), "udp_sends"),
     ("oxidized_udp_reads_total", (), "udp_reads"),
     ("oxidized_udp_refused_trains_total", (), "udp_refused_trains"),
+    ("oxidized_udp_train_trials_total", (), "udp_train_trials"),
+    ("oxidized_udp_trains_lost_paths_total", (), "udp_trains_lost_paths"),
     ("oxidized_pool_free_packets", (), "pool_free_pkts"),
     ("oxidized_datapath_memory_bytes", (), "memory_bytes"),
     ("oxidized_watchdog_heartbeats_total", (), "heartbeats"),

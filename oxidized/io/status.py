@@ -21,6 +21,7 @@ SCHEMA = "oxidized.status/1"
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 REASON_REFUSED = "given up: the kernel refused it while it ran"
+REASON_LOST = "given up: trains were lost on the way, and single datagrams were not"
 _STATES_WELL = ("up", "disabled")
 
 
@@ -76,27 +77,33 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "peers": peers,
         "plane": plane,
         "stages": snapshot.plane.stage_times(),
-        "offload": _offload(snapshot.offloads, Offload(plane["offload"])),
+        "offload": offload_states(snapshot.offloads, plane),
         "control": dict(snapshot.control),
         "config": snapshot.config,
         "process": process(),
-        "health": snapshot.health + _health(peers, plane) + _offload_health(snapshot.offloads, plane),
+        "health": snapshot.health + _health(peers, plane) + offload_health(snapshot.offloads, plane),
     }
 
 
-def _offload(offloads: Offloads, active: Offload) -> dict[str, Any]:
+def offload_states(offloads: Offloads, plane: Mapping[str, Any]) -> dict[str, Any]:
     """Per offload: whether it is in use, and why not."""
+    active = Offload(plane["offload"])
     found = {}
     for each in Offload:
         name = str(each.name).lower()
-        reason = "" if each in active else offloads.why_off.get(name, REASON_REFUSED)
+        reason = "" if each in active else offloads.why_off.get(name, _why_given_up(each, plane))
         found[name] = {"active": each in active, "reason": reason}
     return found
 
 
-def _offload_health(offloads: Offloads, plane: Mapping[str, Any]) -> list[str]:
+def _why_given_up(offload: Offload, plane: Mapping[str, Any]) -> str:
+    is_lost = offload is Offload.GSO and plane["udp_trains_lost_paths"] > 0
+    return REASON_LOST if is_lost else REASON_REFUSED
+
+
+def offload_health(offloads: Offloads, plane: Mapping[str, Any]) -> list[str]:
     lost = offloads.on & ~Offload(plane["offload"])
-    return [f"offload {str(each.name).lower()}: {REASON_REFUSED}" for each in lost]
+    return [f"offload {str(each.name).lower()}: {_why_given_up(each, plane)}" for each in lost]
 
 
 def _peer(snapshot: Snapshot, status: PeerStatus, wall_seconds: float) -> dict[str, Any]:

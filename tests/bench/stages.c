@@ -94,7 +94,7 @@ static void cross(dp *from, dp *to, batch *b)
         q->len = p->len;
         q->addr = p->addr;
         batch_add(b, q);
-        dp_sent(from, p);
+        dp_sent(from, p, false);
     }
 }
 

@@ -206,7 +206,7 @@ static void cross(dp *from, dp *to, uint64_t now_ns)
             if (to->pool.free_count < POOL_RESERVE)
                 inbox_take(to);
         }
-        dp_sent(from, p);
+        dp_sent(from, p, false);
     }
     path_in_run(to, &b);
 }

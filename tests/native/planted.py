@@ -411,6 +411,61 @@ MUTANTS = (
         "            ;\n        else",
     ),
     Mutant("ECN of a super-packet unknown", "io/tun.c", "gso_type & ~VIRTIO_NET_HDR_GSO_ECN", "gso_type"),
+    Mutant("trains never tried", "core/train_watch.c", "        trial_begin(w, lost, of);\n", ""),
+    Mutant("silence not noticed", "core/train_watch.c", "now_ns - w->unheard_ns < TRAIN_SILENCE_NS", "true"),
+    Mutant(
+        "silence counted from long ago",
+        "core/train_watch.c",
+        "if (w->unheard == 0)",
+        "if (w->unheard_ns == 0)",
+    ),
+    Mutant(
+        "any trial blames trains",
+        "core/train_watch.c",
+        "lost * TRAIN_FAR_BETTER * other_of < other_lost * of",
+        "true",
+    ),
+    Mutant("one short train is enough", "core/train_watch.c", "w->rounds == TRAIN_ROUNDS && proof", "proof"),
+    Mutant(
+        "proof does not look at the others",
+        "core/train_watch.c",
+        "is_far_better(singles_lost, singles, w->proof_lost, w->proof_sent)",
+        "true",
+    ),
+    Mutant(
+        "proof does not look at the trains", "core/train_watch.c", "w->proof_lost * 2 >= w->proof_sent &&", ""
+    ),
+    Mutant(
+        "all of a proof's losses are the train's", "core/train_watch.c", "more_than(sent, r->proof)", "sent"
+    ),
+    Mutant("no rest", "core/train_watch.c", "w->next_pn + w->rest_pns;", "w->next_pn;"),
+    Mutant("a trial without end", "core/train_watch.c", "w->unheard >= TRAIN_TRIAL_PNS_MAX", "false"),
+    Mutant(
+        "trials counted from the trains under way",
+        "core/train_watch.c",
+        "if (!w->is_based && r->acked >= w->sent_from)",
+        "if (!w->is_based)",
+    ),
+    Mutant(
+        "trains leave in a trial",
+        "core/train_watch.h",
+        "is_first && w->proof_from == w->proof_to ? TRAIN_PROOF_PKTS : 1",
+        "true ? TRAIN_PKTS_MAX : 1",
+    ),
+    Mutant("trains leave again", "core/train_watch.h", " && w->verdict != TRAINS_LOST", ""),
+    Mutant("one peer speaks for all", "core/dp.c", "known[TRAINS_LOST] > known[TRAINS_ARRIVE]", "true"),
+    Mutant("a new session forgets", "core/train_watch.c", ".verdict = w->verdict, ", ""),
+    Mutant(
+        "ranges that end above the train", "core/ack.c", "below <= out->from || named == received", "true"
+    ),
+    Mutant("shell forgets what left in trains", "io/udp.c", "o->tx.counts[i] > 1", "false"),
+    Mutant(
+        "reads on while another worker is behind",
+        "core/handover.h",
+        "if (w != h->worker && ring_room(&h->to[w]) < HANDOVER_ROOM_MIN + waiting)",
+        "if (false)",
+    ),
+    Mutant("room but not for the batch", "core/handover.h", "HANDOVER_ROOM_MIN + waiting", "32u"),
     Mutant(
         "any stride will do",
         "boundary_packets.c",

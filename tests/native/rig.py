@@ -230,14 +230,17 @@ class Pair:
         for way, plane, source in (("up", self.edge, self.edge_source), ("down", self.hub, HUB)):
             while batch := plane.outer_pop():
                 for datagram, _ in batch:
-                    n = self._counts[way]
-                    self._counts[way] += 1
-                    delay_ns = self.fate(way, n)
-                    if delay_ns is None:
-                        self.lost[way] += 1
-                        continue
-                    order = sum(self._counts.values())
-                    heapq.heappush(self._wire, (self.now_ns + delay_ns, order, way, datagram, source))
+                    self._launch(way, datagram, source)
+
+    def _launch(self, way: str, datagram: bytes, source: Address) -> None:
+        n = self._counts[way]
+        self._counts[way] += 1
+        delay_ns = self.fate(way, n)
+        if delay_ns is None:
+            self.lost[way] += 1
+            return
+        order = sum(self._counts.values())
+        heapq.heappush(self._wire, (self.now_ns + delay_ns, order, way, datagram, source))
 
     def _deliver(self) -> None:
         while self._wire and self._wire[0][0] <= self.now_ns:

@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from oxidized.core.plane import Address
+from oxidized.core.plane import Address, Super
 from oxidized.ffi.dataplane import DataPlane
 from oxidized.io.offload import UDP_GRO, UDP_SEGMENT
+from tests.differential import segments
+from tests.native.rig import INNER_A, INNER_B, ipv4
 
 IP_PKTINFO, IP_RECVTOS, IPV6_RECVPKTINFO, IPV6_TCLASS, SO_RXQ_OVFL = 8, 13, 49, 67, 40
 PATIENCE_S = 20.0
+SEGMENT_BYTES = 600
 
 
 def until(holds: Callable[[], Any], what: str) -> Any:
@@ -93,6 +96,16 @@ class Site:
 
     def counter(self, name: str) -> int:
         return int(self.plane.stats()[name])
+
+
+def super_packet(count: int, source: str = INNER_A, target: str = INNER_B) -> bytes:
+    """What the TUN gives for so many UDP datagrams in one piece: struct virtio_net_hdr, and the packet."""
+    payload = struct.pack(">HHHH", 7, 7, 0, 0) + bytes(SEGMENT_BYTES * count)
+    packet = segments.partial(segments.finish(ipv4(source, target, payload), segments.UDP), segments.UDP)
+    how = Super(
+        kind=3, needs_csum=1, segment_bytes=SEGMENT_BYTES, csum_start=20, csum_offset=6, header_bytes=28
+    )
+    return struct.pack("=BBHHHH", 1, 5, how.header_bytes, how.segment_bytes, 20, 6) + packet
 
 
 def make_site(

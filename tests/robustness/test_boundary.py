@@ -148,9 +148,13 @@ ARG: dict[str, Bad] = {
     "inner_pop peer": lambda d: lib.oxi_inner_pop(d.dp, d.buf, STRIDE, d.len, NULL, 1),
     "inner_pop stride": lambda d: lib.oxi_inner_pop(d.dp, d.buf, STRIDE - 1, d.len, d.peers, 1),
     "outer_pop buf": lambda d: lib.oxi_outer_pop(d.dp, NULL, STRIDE, d.len, d.addr, 1),
+    "train_pop buf": lambda d: lib.oxi_train_pop(d.dp, NULL, STRIDE, d.len, d.addr, 1),
     "outer_pop len": lambda d: lib.oxi_outer_pop(d.dp, d.buf, STRIDE, NULL, d.addr, 1),
+    "train_pop len": lambda d: lib.oxi_train_pop(d.dp, d.buf, STRIDE, NULL, d.addr, 1),
     "outer_pop to": lambda d: lib.oxi_outer_pop(d.dp, d.buf, STRIDE, d.len, NULL, 1),
+    "train_pop to": lambda d: lib.oxi_train_pop(d.dp, d.buf, STRIDE, d.len, NULL, 1),
     "outer_pop stride": lambda d: lib.oxi_outer_pop(d.dp, d.buf, STRIDE - 1, d.len, d.addr, 1),
+    "train_pop stride": lambda d: lib.oxi_train_pop(d.dp, d.buf, STRIDE - 1, d.len, d.addr, 1),
     "super_push data": lambda d: lib.oxi_super_push(d.dp, S, NULL, 1, d.how),
     "super_push how": lambda d: lib.oxi_super_push(d.dp, S, d.buf, 1, NULL),
     "super_push length": lambda d: lib.oxi_super_push(d.dp, S, d.buf, lib.OXI_SUPER_MAX + 1, d.how),
@@ -237,6 +241,7 @@ NO_PLANE: dict[str, Callable[[], int]] = {
     "inner_pop": lambda: lib.oxi_inner_pop(NULL, *some_buffers("uint32_t[1]"), 1),
     "outer_push": lambda: lib.oxi_outer_push(NULL, S, b"x" * STRIDE, STRIDE, [1], address(), 1),
     "outer_pop": lambda: lib.oxi_outer_pop(NULL, *some_buffers("oxi_addr[1]"), 1),
+    "train_pop": lambda: lib.oxi_train_pop(NULL, *some_buffers("oxi_addr[1]"), 1),
     "super_push": lambda: lib.oxi_super_push(NULL, S, b"x", 1, ffi.new("oxi_super *")),
     "super_pop": lambda: lib.oxi_super_pop(
         NULL, b"x" * 9 * STRIDE, 9 * STRIDE, *[ffi.new("uint32_t *")] * 2, ffi.new("oxi_super *")

@@ -160,6 +160,7 @@ def test_what_the_shell_does_is_busy_with_a_thread(tunnel: Tunnel) -> None:
         lambda: plane.outer_push(S, [(packet, source)]),
         plane.inner_pop,
         plane.outer_pop,
+        plane.train_pop,
         lambda: plane.start([tunnel.edge.device.fileno()], [[tunnel.edge.socks[0].fileno()]]),
     )
     for call in calls:

@@ -170,6 +170,8 @@ _STATUS: dict[str, Any] = {
         "tun_refused_supers": 0,
         "udp_sends": 13_000,
         "udp_refused_trains": 0,
+        "udp_train_trials": 0,
+        "udp_trains_lost_paths": 0,
         "udp_reads": 26_000,
         "drops": {
             "transmit": {"no-route": 10, "too-big": 0},
