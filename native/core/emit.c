@@ -56,15 +56,17 @@ uint32_t dp_train_length(const dp *d, uint32_t first, uint32_t end)
 
 void dp_sent(dp *d, pkt *p, bool is_in_train)
 {
-    path *pa = &d->peers[p->peer].paths[p->path];
+    peer *pr = &d->peers[p->peer];
+    path *pa = &pr->paths[p->path];
     oxi_path_stats *st = &pa->stats;
-    train_watch_sent(&pa->trains, p->pn, is_in_train);
+    if (p->session == pr->current) /* the numbers of another one mean nothing to the watch */
+        train_watch_sent(&pa->trains, p->pn, is_in_train);
     COUNT_ADD(st->tx_packets, 1);
     COUNT_ADD(st->tx_bytes, p->len);
     COUNT_ADD(d->stats.outer_out_datagrams, 1);
     COUNT_ADD(d->stats.outer_out_bytes, p->len);
     if (p->inner_bytes) {
-        oxi_peer_stats *ps = &d->peers[p->peer].stats;
+        oxi_peer_stats *ps = &pr->stats;
         COUNT_ADD(ps->tx_packets, 1);
         COUNT_ADD(ps->tx_bytes, p->inner_bytes);
         COUNT_ADD(d->stats.inner_sent_packets, 1);

@@ -99,12 +99,11 @@ static void trial_acked(train_watch *w, uint64_t acked, uint64_t missing)
 }
 
 /* All short trains are judged together: a loss that comes and goes does not follow them so often. */
-static bool proof_is_good(const train_watch *w, uint64_t acked, uint64_t missing)
+static bool alone_are_lost(const train_watch *w, uint64_t acked, uint64_t missing)
 {
     uint64_t singles = more_than(more_than(acked, w->acked_from), w->proof_sent);
     uint64_t singles_lost = more_than(more_than(missing, w->missing_from), w->proof_lost);
-    return w->proof_lost * 2 >= w->proof_sent &&
-           is_far_better(singles_lost, singles, w->proof_lost, w->proof_sent);
+    return is_far_better(singles_lost, singles, w->proof_lost, w->proof_sent);
 }
 
 static void proof_acked(train_watch *w, const train_report *r, uint64_t missing)
@@ -119,11 +118,11 @@ static void proof_acked(train_watch *w, const train_report *r, uint64_t missing)
         w->proof_lost += more_than(sent, r->proof);
     }
     w->proof_from = w->proof_to;
-    bool has_arrived = w->rounds > 0 && w->proof_lost * 4 < w->proof_sent;
-    if (w->rounds == TRAIN_ROUNDS && proof_is_good(w, r->acked, missing)) {
+    bool have_arrived = w->proof_lost * 4 < w->proof_sent;
+    if (!have_arrived && w->rounds == TRAIN_ROUNDS && alone_are_lost(w, r->acked, missing)) {
         w->verdict = TRAINS_LOST;
         state_enter(w, TRAINS_FREE);
-    } else if (has_arrived || w->rounds == TRAIN_ROUNDS || w->tries == TRAIN_TRIES_MAX) {
+    } else if (have_arrived || w->rounds == TRAIN_ROUNDS || w->tries == TRAIN_TRIES_MAX) {
         rest(w);
     }
 }

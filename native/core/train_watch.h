@@ -23,9 +23,13 @@ typedef struct train_watch {
     bool is_based;         /* acked_from and missing_from are known */
     uint8_t rounds;        /* short trains of this proof of which it is known what arrived, */
     uint8_t tries;         /* and all of them */
-    uint64_t next_pn;      /* behind the last datagram that left */
+    /* written for each datagram */
+    uint64_t next_pn;      /* behind the last that left */
+    uint64_t trained;      /* left in trains since sent_from */
+    uint64_t unheard;      /* left since the last acknowledgement, in trains or while these are not FREE */
+    /* written for each batch or acknowledgement, or less often */
+    uint64_t unheard_ns;   /* when the first of those unheard was sealed */
     uint64_t sent_from;    /* next_pn when this window, trial or proof began */
-    uint64_t trained;      /* of those since, left in trains */
     uint64_t acked_from;   /* acknowledgements from this number on count for it */
     uint64_t missing_from; /* passed over before it */
     uint64_t lost;         /* what the window before the trial lost, of so many: */
@@ -34,8 +38,6 @@ typedef struct train_watch {
     uint64_t proof_to;     /* the same: none is out */
     uint64_t proof_sent;   /* datagrams of the short trains, */
     uint64_t proof_lost;   /* and those of them that did not arrive */
-    uint64_t unheard;      /* left since the last acknowledgement, in trains or while these are not FREE, */
-    uint64_t unheard_ns;   /* and when the first of them was sealed */
     uint64_t rest_pn;      /* no trial before this */
     uint64_t rest_pns;     /* how long the last rest was */
 } train_watch;

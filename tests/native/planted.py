@@ -425,7 +425,7 @@ MUTANTS = (
         "lost * TRAIN_FAR_BETTER * other_of < other_lost * of",
         "true",
     ),
-    Mutant("one short train is enough", "core/train_watch.c", "w->rounds == TRAIN_ROUNDS && proof", "proof"),
+    Mutant("one short train is enough", "core/train_watch.c", "w->rounds == TRAIN_ROUNDS && alone", "proof"),
     Mutant(
         "proof does not look at the others",
         "core/train_watch.c",
@@ -433,7 +433,10 @@ MUTANTS = (
         "true",
     ),
     Mutant(
-        "proof does not look at the trains", "core/train_watch.c", "w->proof_lost * 2 >= w->proof_sent &&", ""
+        "proof does not look at the trains",
+        "core/train_watch.c",
+        "have_arrived = w->proof_lost * 4 < w->proof_sent",
+        "have_arrived = false",
     ),
     Mutant(
         "all of a proof's losses are the train's", "core/train_watch.c", "more_than(sent, r->proof)", "sent"

@@ -226,6 +226,15 @@ def test_a_little_loss_of_all_is_told_from_that_of_trains(loss: float) -> None:
     assert not line.has_gso
 
 
+def test_trains_that_mostly_arrive_are_kept() -> None:
+    dice = Random(4)
+    line = Line(lambda n, is_train: is_train and dice.random() < 0.1)
+    for turn in range(600):
+        line.is_dead = 50 <= turn < 60
+        line.burst(32)
+    assert line.counts == (1, 0) and line.has_gso
+
+
 def test_a_trial_ends_also_when_nothing_is_acknowledged() -> None:
     line = Line(lambda n, is_train: False)
     line.load(10)
