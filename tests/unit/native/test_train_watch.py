@@ -235,6 +235,27 @@ def test_trains_that_mostly_arrive_are_kept() -> None:
     assert line.counts == (1, 0) and line.has_gso
 
 
+@pytest.mark.parametrize("clean", range(64, 320, 32))
+def test_a_proof_looks_at_the_singles_beside_the_trains(clean: int) -> None:
+    """So many datagrams arrive once the trial has begun; what comes then hits all alike."""
+    dice = Random(clean)
+    singles = 0
+
+    def loses(n: int, is_train: bool) -> bool:
+        nonlocal singles
+        singles += line.counts[0] > 0
+        return singles > clean and dice.random() < 0.7
+
+    line = Line(loses)
+    line.load(50)
+    line.is_dead = True
+    line.load(10)
+    line.is_dead = False
+    line.load(200)
+    assert line.counts[0] >= 1, "or this test shows nothing"
+    assert line.counts[1] == 0 and line.has_gso
+
+
 def test_a_trial_ends_also_when_nothing_is_acknowledged() -> None:
     line = Line(lambda n, is_train: False)
     line.load(10)
@@ -313,8 +334,9 @@ def test_one_peer_alone_does_not_take_trains_from_all() -> None:
             break
     assert line.counts == (1, 1) and line.has_gso
     trained = line.trained
-    line.burst(32)
-    assert line.trained == trained
+    line.session(seed=9)
+    line.load(3)
+    assert line.trained == trained, "also in the next session"
     line.edge.inner_push(line.now_ns, [numbered(0, INNER_A, "10.0.0.3")] * 32)
     line.run(MS)
     assert line.trained == trained + 32
