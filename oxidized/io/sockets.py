@@ -18,8 +18,9 @@ from oxidized.core.plane import Address
 from oxidized.errors import Exit
 from oxidized.io.failure import StartError, is_permission
 
-# 4 ms at 1 Gbit/s (the kernel allows twice of it for its own records). More only makes a queue of which nothing
-# is known: with 4 MB a ping beside a saturating stream took three times as long, and the stream was no faster.
+# 4 ms at 1 Gbit/s (the kernel allows twice of it for its own records). More only makes a queue of which
+# nothing is known: with 4 MB a ping beside a saturating stream took three times as long, and the stream was
+# no faster.
 BUFFER_BYTES = 1 << 19
 SOCKETS_MAX = 8  # OXI_SOCKETS_MAX in oxi.h
 
