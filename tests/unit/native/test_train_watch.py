@@ -26,6 +26,7 @@ from tests.native.rig import (
     PAYLOAD_MAX,
     Pair,
     S,
+    Solo,
     numbered,
 )
 
@@ -340,3 +341,42 @@ def test_one_peer_alone_does_not_take_trains_from_all() -> None:
     line.edge.inner_push(line.now_ns, [numbered(0, INNER_A, "10.0.0.3")] * 32)
     line.run(MS)
     assert line.trained == trained + 32
+
+
+def test_an_acknowledgement_that_does_not_reach_down_proves_nothing() -> None:
+    """It names its newest number alone. What became of the short train is not said, so it is not blamed."""
+    rig = Solo()
+    rig.plane.offload_set(Offload.GSO)
+    sent = missing = 0
+
+    def send(count: int) -> list[int]:
+        """Sizes of the trains."""
+        nonlocal sent
+        rig.now_ns += MS
+        rig.send(*[numbered(n, INNER_B, INNER_A) for n in range(count)])
+        sent += count
+        sizes = []
+        while train := rig.plane.train_pop():
+            sizes.append(len(train))
+        return sizes
+
+    def ack() -> None:
+        rig.hear(Ack(0, sent - 1, 0, sent - missing, 0, 0).pack())
+
+    assert send(64) == [64]
+    ack()
+    assert send(64) == [64]
+    missing = 63
+    ack()
+    assert send(64) == [1] * 64, "the trial has begun"
+    ack()
+    send(64)
+    ack()
+    proofs = 0
+    for _ in range(64):
+        sizes = send(32)
+        proofs += 4 in sizes
+        ack()
+    assert proofs >= 8 and rig.plane.stats()["udp_train_trials"] == 1
+    assert rig.plane.stats()["udp_trains_lost_paths"] == 0
+    assert send(32) == [32], "it was given up to find out"
