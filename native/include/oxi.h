@@ -190,7 +190,7 @@ typedef struct oxi_stats {
     uint64_t lost_events;         /* reports to Python that found the ring full */
     uint64_t pool_free_pkts;      /* gauge */
     uint64_t memory_bytes;        /* all memory of the data plane, allocated at start */
-    uint64_t kernel_receive_drops; /* SO_RXQ_OVFL */
+    uint64_t kernel_receive_drops; /* SO_RXQ_OVFL; a train counts once */
     uint64_t offload;             /* OXI_OFFLOAD_* in use now (gauge) */
     uint64_t tun_reads;           /* packets and super-packets read from the TUN */
     uint64_t tun_writes;          /* packets and super-packets written to it */

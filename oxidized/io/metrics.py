@@ -152,7 +152,9 @@ METRICS: tuple[Metric, ...] = (
         ("direction", "reason"),
     ),
     Metric(
-        "oxidized_kernel_receive_drops_total", "counter", "Datagrams lost because the UDP buffer was full."
+        "oxidized_kernel_receive_drops_total",
+        "counter",
+        "Datagrams lost because the UDP buffer was full; the kernel counts a train of them once.",
     ),
     Metric(
         "oxidized_lost_events_total", "counter", "Reports of the packet path that the control plane missed."

@@ -74,7 +74,8 @@ def test_daemons_with_offloads_off(
         assert transfer(pair, data) == data
         for daemon, text in ((pair.edge, at_edge), (pair.hub, at_hub)):
             document = daemon.ask("status")
-            assert document["health"] == []
+            # One datagram at a time, TCP fills the socket's buffer now and then: that is said, but no fault.
+            assert [line for line in document["health"] if not line.startswith("the kernel dropped")] == []
             for name, told in document["offload"].items():
                 if f'{name} = "off"' in text:
                     assert told == {"active": False, "reason": "switched off"}

@@ -163,6 +163,17 @@ def transfers(star: Star) -> None:
             each.result()
 
 
+TRAIN_PKTS_MAX = 64  # native/core/limits.h
+
+
+def arrived(sent: dict[str, Any], received: dict[str, Any], kernel_drops: int) -> None:
+    """All that was sent was received, but for what the receiver's kernel dropped, a train counting once."""
+    assert sent["transmit_packets"] > 1000
+    missing = sent["transmit_packets"] - received["receive_packets"]
+    assert 0 <= missing <= TRAIN_PKTS_MAX * kernel_drops
+    assert (missing == 0) == (sent["transmit_bytes"] == received["receive_bytes"])
+
+
 def counters_must_agree(star: Star) -> None:
     """What one end has counted of the other; nothing is under way."""
     hub = star.hub.ask("status")
@@ -172,10 +183,8 @@ def counters_must_agree(star: Star) -> None:
     assert plane["inner_in_packets"] == plane["inner_sent_packets"] + sum(plane["drops"]["transmit"].values())
     for n, edge in enumerate(star.edges):
         there, here = edge.peer(), hub["peers"][n]
-        assert there["transmit_packets"] == here["receive_packets"] > 1000
-        assert there["receive_packets"] == here["transmit_packets"] > 1000
-        assert there["transmit_bytes"] == here["receive_bytes"]
-        assert there["receive_bytes"] == here["transmit_bytes"]
+        arrived(there, here, plane["kernel_receive_drops"])
+        arrived(here, there, edge.ask("status")["plane"]["kernel_receive_drops"])
     assert sum(peer["transmit_packets"] for peer in hub["peers"]) == plane["inner_sent_packets"]
 
 
@@ -190,6 +199,15 @@ def settled(star: Star) -> None:
         star.hub_ns.run("sleep", "0.5")
 
 
+def rekeyed(star: Star, daemon: Any, index: int) -> bool:
+    """Keys live for a second here; the transfers may take less."""
+    for _ in range(60):
+        if daemon.peer(index)["rekeys"] >= 1:
+            return True
+        star.hub_ns.run("sleep", "0.5")
+    return False
+
+
 def test_all_edges_over_all_workers(star: Star) -> None:
     star.start()
     assert {edge.peer()["transport"] for edge in star.edges} == {"udp"}
@@ -200,7 +218,7 @@ def test_all_edges_over_all_workers(star: Star) -> None:
     counters_must_agree(star)
     for n, peer in enumerate(star.hub.ask("status")["peers"]):
         assert peer["handshakes"]["completed"] == 1, "the sessions lived on"
-        assert peer["rekeys"] >= 1 and star.edges[n].peer()["rekeys"] >= 1
+        assert rekeyed(star, star.hub, n) and rekeyed(star, star.edges[n], 0)
     shown = shell(
         sys.executable, "-m", "oxidized.ctl", "--socket", str(star.hub.socket_path), "show", "plane"
     )
