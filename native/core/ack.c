@@ -11,13 +11,34 @@ void ack_note(dp *d, session *s, const pkt *p, bool is_eliciting, uint64_t now_n
     session_path *sp = &s->paths[p->path];
     if (p->is_newest)
         sp->arrivals[sp->arrival_count++ % ACK_TIMES_MAX] = (arrival){ .pn = p->pn, .ns = now_ns };
-    if (!is_eliciting || sp->ack_due_ns)
+    if (!is_eliciting)
         return;
-    peer *pr = &d->peers[s->peer];
-    uint64_t quarter = pr->paths[p->path].stats.rtt_ns / 4;
-    sp->ack_delay_ns = max_u64(ACK_DELAY_NS_MIN, min_u64(quarter, ACK_DELAY_NS_MAX));
-    sp->ack_due_ns = now_ns + sp->ack_delay_ns;
-    wake_at(d, pr, sp->ack_due_ns);
+    if (!sp->ack_due_ns)
+        sp->ack_from_ns = now_ns;
+    sp->unacked_bytes += p->len;
+    ack_schedule(d, s, p->path);
+}
+
+/* A few small packets are not worth an ACK of their own each: a voice call's would cost it a quarter of what
+ * header compression saves. Anything else, and whatever tells of loss, is told soon. */
+static uint64_t ack_delay(const dp *d, const session *s, uint32_t path_id)
+{
+    const session_path *sp = &s->paths[path_id];
+    bool is_sparse = sp->unacked_bytes < ACK_SPARSE_BYTES && sp->opened > ACK_SPARSE_AFTER;
+    if (is_sparse && !sp->ack_is_urgent)
+        return ACK_DELAY_NS_SPARSE;
+    uint64_t quarter = d->peers[s->peer].paths[path_id].stats.rtt_ns / 4;
+    return max_u64(ACK_DELAY_NS_MIN, min_u64(quarter, ACK_DELAY_NS_MAX));
+}
+
+void ack_schedule(dp *d, session *s, uint32_t path_id)
+{
+    session_path *sp = &s->paths[path_id];
+    uint64_t due = sp->ack_from_ns + ack_delay(d, s, path_id);
+    if (sp->ack_due_ns && sp->ack_due_ns <= due)
+        return;
+    sp->ack_due_ns = due;
+    wake_at(d, &d->peers[s->peer], due);
 }
 
 /* Length of the run of packets from pn downwards that are received (or not); stops at scan_end. */
@@ -63,7 +84,8 @@ static void times_write(writer *w, const session_path *sp)
         return;
     uint64_t pn = sp->rx.next - 1;
     uint64_t ns = sp->largest_ns;
-    uint64_t known = min_u64(sp->arrival_count, ACK_TIMES_MAX);
+    uint64_t worth = sp->unacked_bytes / ACK_BYTES_PER_TIME;
+    uint64_t known = min_u64(sp->arrival_count, min_u64(worth, ACK_TIMES_MAX));
     uint8_t count = 0;
     for (uint64_t i = 0; i < known && writer_left(w) >= 2 * 8; i++) {
         const arrival *a = &sp->arrivals[(sp->arrival_count - 1 - i) % ACK_TIMES_MAX];
@@ -95,7 +117,10 @@ uint32_t ack_write(const session *s, uint32_t path_id, uint64_t now_ns, uint8_t 
 
 static void ack_done(dp *d, session *s, uint32_t path_id, bool is_sent)
 {
-    s->paths[path_id].ack_due_ns = 0;
+    session_path *sp = &s->paths[path_id];
+    sp->ack_due_ns = 0;
+    sp->unacked_bytes = 0;
+    sp->ack_is_urgent = false;
     COUNT_ADD(d->peers[s->peer].paths[path_id].stats.acks_sent, is_sent);
 }
 
@@ -106,14 +131,14 @@ void ack_flush(dp *d, session *s, uint32_t path_id, uint64_t now_ns)
     ack_done(d, s, path_id, own_send(d, now_ns, s, path_id, NULL, frames, len));
 }
 
-/* An acknowledgement at least half due goes in front of an inner packet, when both fit. */
+/* An acknowledgement that is nearly due goes in front of an inner packet, when both fit. */
 void ack_ride_batch(dp *d, batch *b)
 {
     for (uint32_t i = 0; i < b->count; i++) {
         pkt *p = b->pkts[i];
         session *s = p->session;
         session_path *sp = &s->paths[p->path];
-        if (!sp->ack_due_ns || b->now_ns + sp->ack_delay_ns / 2 < sp->ack_due_ns)
+        if (!sp->ack_due_ns || b->now_ns + (sp->ack_due_ns - sp->ack_from_ns) / 4 < sp->ack_due_ns)
             continue;
         uint32_t payload_max = d->peers[p->peer].paths[p->path].payload_max;
         if ((uint32_t)p->len + OXI_OVERHEAD_BYTES + ACK_RIDE_MAX > payload_max)

@@ -70,12 +70,18 @@ enum {
     /* The rest after a trial that showed nothing, doubling: at 100,000 packets/s up to 10 s. */
     TRAIN_REST_PNS_MIN = 1024,
     TRAIN_REST_PNS_MAX = 1 << 20,
+    /* Less than this waits for an ACK longer, once the path has settled; and a receive time (5 bytes or so) is
+     * told for so many bytes received. */
+    ACK_SPARSE_BYTES = 2048,
+    ACK_SPARSE_AFTER = 64,
+    ACK_BYTES_PER_TIME = 512,
     ACK_SCAN_PNS = 2048, /* how far below the largest an ACK looks for gaps */
     LOSS_LAG = 4         /* a gap is a loss when it is still there this many ACKs later */
 };
 
 #define ACK_DELAY_NS_MIN (5 * NS_PER_MS)
 #define ACK_DELAY_NS_MAX (25 * NS_PER_MS)
+#define ACK_DELAY_NS_SPARSE (250 * NS_PER_MS)
 #define SESSION_GRACE_NS (10 * NS_PER_S)
 #define SILENT_PING_NS (1 * NS_PER_S)
 #define TRAIN_SILENCE_NS (1 * NS_PER_S)

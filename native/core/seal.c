@@ -75,6 +75,8 @@ static drop_reason open_one(dp *d, pkt *p, uint64_t now_ns)
         return verdict == REPLAY_OLD ? DROP_TOO_OLD : DROP_REPLAYED;
     oxi_path_stats *st = &d->peers[p->peer].paths[p->path].stats;
     p->is_newest = p->pn >= sp->rx.next;
+    if (p->pn != sp->rx.next) /* something is missing, or no longer is */
+        sp->ack_is_urgent = true;
     if (!p->is_newest)
         COUNT_ADD(st->late_packets, 1);
     replay_mark(&sp->rx, p->pn);

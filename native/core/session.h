@@ -35,8 +35,10 @@ typedef struct session_path {
     uint64_t opened;
     uint64_t ce;
     uint64_t largest_ns;            /* when the largest was opened */
+    uint64_t ack_from_ns;           /* when the first of what waits for an ACK came */
     uint64_t ack_due_ns;            /* 0: nothing waits to be acknowledged */
-    uint64_t ack_delay_ns;          /* how long this one was allowed to wait */
+    uint32_t unacked_bytes;         /* that wait */
+    bool ack_is_urgent;             /* among it is what the sender should hear of soon */
     arrival arrivals[ACK_TIMES_MAX]; /* newest in arrival_count - 1, a ring */
     uint64_t arrival_count;
 } session_path;

@@ -70,6 +70,8 @@ enum { PING_TOKEN_OWN = 0 }; /* token of PINGs the plane sends of its own accord
 
 /* ack.c */
 void ack_ride_batch(dp *d, batch *b);
+/* Something may have made what waits for an ACK more urgent: work out anew when it is due. */
+void ack_schedule(dp *d, session *s, uint32_t path_id);
 void ack_note(dp *d, session *s, const pkt *p, bool is_eliciting, uint64_t now_ns);
 uint32_t ack_write(const session *s, uint32_t path_id, uint64_t now_ns, uint8_t *out, uint32_t cap);
 

@@ -98,17 +98,18 @@ def test_ranges_reach_2048_numbers_down() -> None:
 
 
 def test_an_ack_rides_in_front_of_an_inner_packet() -> None:
-    """From half its waiting time on, when both fit; then none goes alone."""
+    """In the last quarter of its waiting time, when both fit; then none goes alone."""
     rig = Solo()
     rig.hear(ipv4())
+    rig.now_ns += 3 * MS
     rig.send()
     assert rig.opened()[0].of(Ack) == []
-    rig.now_ns += 3 * MS
+    rig.now_ns += 1 * MS
     rig.send(ipv4(INNER_B, INNER_A, bytes(PAYLOAD_MAX - 24 - 96 - 20 + 1)))
     assert rig.opened()[0].of(Ack) == [], "they do not both fit"
     rig.send(ipv4(INNER_B, INNER_A, bytes(PAYLOAD_MAX - 24 - 96 - 20)), ipv4(INNER_B, INNER_A))
     first, second = rig.opened()
-    assert [ack.delay_us for ack in first.of(Ack)] == [3000]
+    assert [ack.delay_us for ack in first.of(Ack)] == [4000]
     assert second.of(Ack) == []
     assert rig.tick_until(rig.now_ns + 1 * S) == []
 
@@ -127,6 +128,48 @@ def test_a_riding_ack_is_at_most_96_bytes() -> None:
     assert opened.inner == packet
     receiver.judge(receiver.rig.now_ns, opened.of(Ack))
     assert receiver.acks
+
+
+def settled() -> Receiver:
+    """A receiver on a path that has settled: its first packets, each of which is acknowledged soon, are over."""
+    receiver = Receiver()
+    for pn in range(65):
+        receiver.arrive(pn)
+    receiver.pass_time(5 * MS)
+    receiver.acks.clear()
+    return receiver
+
+
+def test_a_few_small_packets_wait_longer_for_their_ack() -> None:
+    """Voice: one in 20 ms, so that an ACK is shared by a dozen."""
+    receiver = settled()
+    for pn in range(65, 165):
+        receiver.arrive(pn)
+        receiver.pass_time(20 * MS)
+    gaps = {b[0] - a[0] for a, b in pairwise(receiver.acks)}
+    assert gaps == {260 * MS}, "250 ms from the first packet that waits"
+    assert all(len(ack.times) <= 3 for _, ack in receiver.acks)
+
+
+def test_loss_is_told_soon_however_few_packets_there_are() -> None:
+    receiver = settled()
+    for pn in (65, 67):
+        receiver.arrive(pn)
+        receiver.pass_time(5 * MS)
+    ((at_ns, ack),) = receiver.acks
+    assert ack.ranges == ((0, 65),)
+    assert at_ns == receiver.opened[67], "the one before it had waited long enough already"
+
+
+def test_many_bytes_are_acknowledged_soon() -> None:
+    receiver = settled()
+    for pn in range(65, 68):
+        receiver.rig.receive(receiver.rig.far.seal(ipv4(payload=bytes(1000)), pn=pn))
+        receiver.opened[pn] = receiver.rig.now_ns
+        receiver.in_order.append((pn, receiver.rig.now_ns))
+    receiver.pass_time(5 * MS)
+    ((_, ack),) = receiver.acks
+    assert len(ack.times) == 5, "one for 512 bytes"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +248,7 @@ def drive(pair: Pair, packets: int, *, settle: bool = True) -> None:
     pair.run(1 * S)
     if settle:
         pair.fate = lambda way, n: 10 * MS
-        for n in range(60):
+        for n in range(200):
             pair.up([numbered(packets + n)])
             pair.run(5 * MS)
         pair.run(1 * S)

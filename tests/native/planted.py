@@ -219,8 +219,12 @@ MUTANTS = (
     Mutant("ACK of more than there are taken", "core/ack.c", "received > largest + 1 || ", ""),
     Mutant("ACK ranges below zero taken", "core/ack.c", "if (gap + more > below)", "if (false)"),
     Mutant(
-        "ACK at once", "core/ack.c", "sp->ack_due_ns = now_ns + sp->ack_delay_ns", "sp->ack_due_ns = now_ns"
+        "ACK at once", "core/ack.c", "sp->ack_from_ns + ack_delay(d, s, path_id)", "sp->ack_from_ns"
     ),
+    Mutant("sparse ACKs at any time", "core/ack.c", " && sp->opened > ACK_SPARSE_AFTER", ""),
+    Mutant("loss waits with its ACK", "core/ack.c", "is_sparse && !sp->ack_is_urgent", "is_sparse"),
+    Mutant("urgency never ends", "core/ack.c", "    sp->ack_is_urgent = false;\n", ""),
+    Mutant("waiting bytes never acknowledged", "core/ack.c", "    sp->unacked_bytes = 0;\n", ""),
     Mutant(
         "ACK lists one gap too short",
         "core/ack.c",
