@@ -37,7 +37,7 @@ OXI_MODULES = {"oxidized/ffi/dataplane.py", "oxidized/ffi/check.py"}
 # What the C core may include from the system; the AEAD comes from a library, each behind one file.
 CORE_HEADERS = {"assert.h", "limits.h", "stdbool.h", "stddef.h", "stdint.h", "string.h"}
 CORE_HEADERS_OF = {
-    "native/core/aead_openssl.c": {"openssl/crypto.h", "openssl/evp.h"},
+    "native/core/aead_openssl.c": {"openssl/core_names.h", "openssl/crypto.h", "openssl/evp.h"},
     "native/core/aead_ipsec_mb.c": {"intel-ipsec-mb.h", "stdlib.h"},
     "native/core/dp.c": {"stdlib.h"},
 }

@@ -26,9 +26,10 @@ static void openssl_forget(void *ctx) { EVP_CIPHER_CTX_reset(ctx); }
 
 static void openssl_free(void *ctx) { EVP_CIPHER_CTX_free(ctx); }
 
-/* The nonce of the next packet, and when opening the tag it must have. EVP_EncryptInit_ex() would look parameters
- * up by name that nobody wants to know, some 60 ns a packet; GCM takes a whole nonce as what TLS calls the
- * fixed part (length -1: all of it), and a tag in the same call. Where that is refused, the plain way is taken. */
+/* The nonce of the next packet, and when opening the tag it must have. EVP_EncryptInit_ex() would look
+ * parameters up by name that nobody wants to know, some 60 ns a packet; GCM takes a whole nonce as what TLS
+ * calls the fixed part (length -1: all of it), and a tag in the same call. Where that is refused, the plain
+ * way is taken. */
 static bool packet_begin(EVP_CIPHER_CTX *ctx, uint8_t suite, const nonce *n, uint8_t *tag)
 {
     uint8_t *bytes = (uint8_t *)(uintptr_t)n->bytes; /* read only, but OSSL_PARAM knows no const */

@@ -5,10 +5,12 @@
 #include "drop.h"
 #include "handover.h"
 #include "merge.h"
+#include "pack.h"
 #include "peer.h"
 #include "pkt.h"
 #include "ring.h"
 #include "split.h"
+#include "voice.h"
 
 /* How many ICMP answers may still be given (too_big.c). */
 typedef struct too_big_bucket {
@@ -28,6 +30,8 @@ typedef struct dp {
     fifo inbox;           /* inner packets for the TUN; inner_bytes 0: an ICMP answer of our own */
     merge_table merge;    /* chains that may still grow */
     handover handover;    /* packets for peers of other workers */
+    voice_table voice;
+    unpacker unpacker;
     uint32_t offload;     /* OXI_OFFLOAD_*: what the kernel takes and gives in one piece */
     ring control;         /* QUIC datagrams for Python: datagram_slot */
     ring carrier;         /* data packets for the QUIC connection: datagram_slot */
@@ -75,8 +79,9 @@ static inline void time_end(dp *d, oxi_stage_time *t, uint64_t began_ns, uint32_
 
 /* One batch through all stages; takes the packets over. */
 void path_out_run(dp *d, batch *b); /* inner packets from the TUN */
-/* The same from the stage behind `handover` on. */
+/* The same from the stage behind `handover` on, or from the one behind `hold`. */
 void path_out_resume(dp *d, batch *b);
+void path_out_release(dp *d, batch *b);
 /* Cut as many packets of s as b has room for and add them; those without a buffer are counted as dropped. */
 void path_out_take(dp *d, split *s, batch *b);
 void path_in_run(dp *d, batch *b);  /* datagrams from UDP or the carrier */
@@ -96,6 +101,9 @@ uint32_t dp_train_length(const dp *d, uint32_t first, uint32_t end);
 /* What the shell reports back for packets it took from outbox and inbox. */
 void dp_sent(dp *d, pkt *p, bool is_in_train);
 void dp_delivered(dp *d, pkt *p);
+
+/* What waits in `hold` is dropped: the plane stops. */
+void dp_held_end(dp *d);
 
 /* A path has just been found to lose trains. */
 void dp_trains_lost(dp *d);

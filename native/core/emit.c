@@ -67,10 +67,12 @@ void dp_sent(dp *d, pkt *p, bool is_in_train)
     COUNT_ADD(d->stats.outer_out_bytes, p->len);
     if (p->inner_bytes) {
         oxi_peer_stats *ps = &pr->stats;
-        COUNT_ADD(ps->tx_packets, 1);
+        COUNT_ADD(ps->tx_packets, p->inner_packets);
         COUNT_ADD(ps->tx_bytes, p->inner_bytes);
-        COUNT_ADD(d->stats.inner_sent_packets, 1);
-        COUNT_ADD(d->stats.inner_held_packets, -1);
+        COUNT_ADD(d->stats.inner_sent_packets, p->inner_packets);
+        COUNT_ADD(d->stats.inner_held_packets, -(uint64_t)p->inner_packets);
+        COUNT_ADD(d->stats.bundles_out, p->inner_packets > 1);
+        COUNT_ADD(d->stats.bundled_out_packets, p->inner_packets > 1 ? p->inner_packets : 0);
     } else {
         COUNT_ADD(d->stats.own_out_datagrams, 1);
     }
@@ -96,9 +98,10 @@ void dp_delivered(dp *d, pkt *p)
 void drop(dp *d, pkt *p, uint32_t dir, drop_reason why)
 {
     OXI_ASSERT(why < DROP_COUNT);
-    COUNT_ADD(d->stats.drops[dir][why], 1);
+    uint64_t packets = dir == OXI_DIR_OUT ? p->inner_packets : 1;
+    COUNT_ADD(d->stats.drops[dir][why], packets);
     if (dir == OXI_DIR_OUT)
-        COUNT_ADD(d->stats.inner_held_packets, -1);
+        COUNT_ADD(d->stats.inner_held_packets, -packets);
     pool_give(&d->pool, p);
 }
 

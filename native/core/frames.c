@@ -1,8 +1,7 @@
 /* frames.c - what an authentic packet holds: PADDING, PING, PONG, ACK, and at the end an inner packet.
  * Both directions. At most one PING of a datagram is answered, so that no packet costs more than one. */
-#include "frames.h"
-
 #include "bytes.h"
+#include "frames.h"
 #include "stages.h"
 
 bool own_send(dp *d, uint64_t now_ns, session *s, uint32_t path_id, const oxi_addr *to,
@@ -24,10 +23,12 @@ bool own_send(dp *d, uint64_t now_ns, session *s, uint32_t path_id, const oxi_ad
     memcpy(pkt_data(p), frames, len);
     p->len = (uint16_t)len;
     batch b = { .now_ns = now_ns };
+    if (!number_take(d, p, now_ns)) {
+        drop_out(d, p, DROP_KEY_WORN);
+        return false;
+    }
     batch_add(&b, p);
     seal_batch(d, &b);
-    if (b.count == 0)
-        return false;
     emit_batch(d, &b);
     COUNT_SET(pr->stats.last_tx_ns, now_ns);
     return true;
@@ -79,7 +80,7 @@ static drop_reason frames_read(dp *d, pkt *p, reader *r, uint64_t now_ns)
     bool has_answered = false;
     while (reader_left(r) > 0) {
         uint8_t first = *r->at;
-        if (first >> 4 == 4 || first >> 4 == 6)
+        if (frame_is_last(first))
             return DROP_COUNT;
         read_u8(r);
         if (first == FRAME_PADDING)
@@ -127,7 +128,5 @@ void frames_batch(dp *d, batch *b)
         }
         pkt_pull(p, (uint32_t)(r.at - pkt_data(p)));
         p->inner_bytes = p->len;
-        if (p->inner_bytes)
-            COUNT_ADD(d->stats.found_packets, 1);
     }
 }

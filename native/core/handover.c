@@ -52,6 +52,7 @@ static pkt *accept(dp *d, const handover_slot *slot)
     memcpy(pkt_data(p), slot->data, slot->len);
     p->len = slot->len;
     p->inner_bytes = slot->len;
+    p->inner_packets = 1;
     p->peer = slot->peer;
     p->ecn = slot->ecn;
     return p;

@@ -39,6 +39,12 @@ enum {
     /* Free packets the shell keeps back when it takes from the kernel: a batch each for what it is about to
      * take, for answers of our own, and for what Python pushes. */
     POOL_RESERVE = 3 * OXI_BATCH_MAX,
+    /* Packets that may share a datagram: of larger ones the bytes saved are few, and a copy costs more. */
+    BUNDLE_ITEM_MAX = 512,
+    BUNDLE_LENGTH_MAX = 2, /* bytes of such a length */
+    /* What a peer's voice is held to at most, in packets and in bytes: about a datagram. */
+    HELD_MAX = 32,
+    HELD_BYTES_MAX = 1200,
     CONTROL_RING = 256,
     HANDOVER_RING = 256,
     /* What one super-packet is cut into: 48 packets of 1,400 bytes, 122 of 536; of UDP at most 128
@@ -89,7 +95,9 @@ enum {
 #define TOO_BIG_NS_PER_ANSWER (10 * NS_PER_MS)
 
 static_assert(HEADER_BYTES + TAG_BYTES == OXI_OVERHEAD_BYTES, "oxi.h tells the overhead");
-static_assert(HEADER_BYTES + ACK_RIDE_MAX <= PKT_HEADROOM, "a riding ACK and the header fit in front");
+static_assert(HEADER_BYTES + ACK_RIDE_MAX + 1 + BUNDLE_LENGTH_MAX <= PKT_HEADROOM,
+              "a riding ACK, the header and the head of a bundle fit in front");
+static_assert((int)HELD_MAX <= (int)OXI_BATCH_MAX, "what is held is released as one batch");
 static_assert((REPLAY_WORDS & (REPLAY_WORDS - 1)) == 0, "ring index is a mask");
 static_assert((SENT_RING & (SENT_RING - 1)) == 0, "ring index is a mask");
 static_assert(OXI_MTU_MAX + OXI_OVERHEAD_BYTES <= OXI_DATAGRAM_MAX, "a full inner packet fits");

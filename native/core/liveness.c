@@ -140,6 +140,7 @@ void peer_tick(dp *d, peer *pr, uint64_t now_ns)
     }
     if (pr->before)
         wake_at(d, pr, pr->before->expires_ns);
+    hold_tick(d, pr, now_ns);
     acks_tick(d, pr, now_ns);
     if (pr->current && pr->unanswered_ns)
         unanswered_tick(d, pr, now_ns);

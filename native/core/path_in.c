@@ -9,12 +9,14 @@ const stage PATH_IN[] = {
     { "open", open_batch, "authenticate and decrypt; mark the number as seen" },
     { "frames", frames_batch, "acknowledgements, pings; what is left is an inner packet" },
     { "heard", heard_batch, "the peer lives, and this is where it is now" },
+    { "unpack", unpack_batch, "the inner packets, one or several from each datagram" },
     { "ip", ip_in_batch, "is it a whole packet?" },
     { "source", source_batch, "may this peer send from that address?" },
     { "mss", mss_batch, "does a new TCP connection ask for more than fits?" },
     { "merge", merge_batch, "join what may be joined, and to the TUN's inbox" },
 };
 static_assert(sizeof PATH_IN / sizeof PATH_IN[0] <= OXI_STAGES_MAX, "each has room for its time");
+enum { UNPACK_STAGE = 5 };
 const uint32_t PATH_IN_COUNT = sizeof PATH_IN / sizeof PATH_IN[0];
 
 void path_in_run(dp *d, batch *b)
@@ -22,5 +24,15 @@ void path_in_run(dp *d, batch *b)
     COUNT_ADD(d->stats.outer_in_datagrams, b->count);
     for (uint32_t i = 0; i < b->count; i++)
         COUNT_ADD(d->stats.outer_in_bytes, b->pkts[i]->len);
-    stages_run(d, PATH_IN, PATH_IN_COUNT, d->times[OXI_TIMES_IN], b);
+    oxi_stage_time *times = d->times[OXI_TIMES_IN];
+    OXI_ASSERT(PATH_IN[UNPACK_STAGE].run == unpack_batch);
+    stages_run(d, PATH_IN, UNPACK_STAGE, times, b);
+    unpack_begin(&d->unpacker, b);
+    while (!unpack_is_done(&d->unpacker)) {
+        uint64_t began_ns = time_begin(d);
+        unpack_batch(d, b);
+        time_end(d, &times[UNPACK_STAGE], began_ns, b->count);
+        const uint32_t next = UNPACK_STAGE + 1;
+        stages_run(d, PATH_IN + next, PATH_IN_COUNT - next, times + next, b);
+    }
 }

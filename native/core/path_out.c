@@ -7,13 +7,15 @@ const stage PATH_OUT[] = {
     { "ip", ip_out_batch, "is it a packet we may carry?" },
     { "route", route_batch, "whose is it? longest allowed-ips prefix of its destination" },
     { "handover", handover_batch, "does another worker send to this peer? then it takes over" },
+    { "hold", hold_batch, "may it wait a moment for others to share its datagram?" },
     { "sched", sched_batch, "which session and path, and does it fit?" },
     { "mss", mss_batch, "does a new TCP connection ask for more than fits?" },
+    { "pack", pack_batch, "a number for each datagram; small packets share one" },
     { "ack", ack_ride_batch, "let a due acknowledgement ride along" },
-    { "seal", seal_batch, "number it and encrypt; nobody touches bytes after this" },
+    { "seal", seal_batch, "encrypt; nobody touches bytes after this" },
     { "emit", emit_batch, "to the socket's outbox or the QUIC carrier" },
 };
-enum { HANDOVER_STAGE = 2 };
+enum { HANDOVER_STAGE = 2, HOLD_STAGE = 3 };
 static_assert(sizeof PATH_OUT / sizeof PATH_OUT[0] <= OXI_STAGES_MAX, "each has room for its time");
 const uint32_t PATH_OUT_COUNT = sizeof PATH_OUT / sizeof PATH_OUT[0];
 
@@ -39,15 +41,27 @@ void path_out_run(dp *d, batch *b)
     COUNT_ADD(d->stats.inner_in_packets, b->count);
     for (uint32_t i = 0; i < b->count; i++) {
         b->pkts[i]->inner_bytes = b->pkts[i]->len;
+        b->pkts[i]->inner_packets = 1;
         COUNT_ADD(d->stats.inner_in_bytes, b->pkts[i]->len);
     }
     COUNT_ADD(d->stats.inner_held_packets, b->count);
     stages_run(d, PATH_OUT, PATH_OUT_COUNT, d->times[OXI_TIMES_OUT], b);
 }
 
+static void run_behind(dp *d, uint32_t before, batch *b)
+{
+    const uint32_t next = before + 1;
+    stages_run(d, PATH_OUT + next, PATH_OUT_COUNT - next, d->times[OXI_TIMES_OUT] + next, b);
+}
+
 void path_out_resume(dp *d, batch *b)
 {
     OXI_ASSERT(PATH_OUT[HANDOVER_STAGE].run == handover_batch);
-    const uint32_t next = HANDOVER_STAGE + 1;
-    stages_run(d, PATH_OUT + next, PATH_OUT_COUNT - next, d->times[OXI_TIMES_OUT] + next, b);
+    run_behind(d, HANDOVER_STAGE, b);
+}
+
+void path_out_release(dp *d, batch *b)
+{
+    OXI_ASSERT(PATH_OUT[HOLD_STAGE].run == hold_batch);
+    run_behind(d, HOLD_STAGE, b);
 }

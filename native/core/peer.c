@@ -82,6 +82,7 @@ static void drop_chain(dp *d, pkt *head, drop_reason why)
 void peer_remove(dp *d, peer *pr)
 {
     uint32_t number = peer_number(d, pr);
+    hold_end(d, pr);
     fifo_clear_of(d, &d->outbox, number, drop_out);
     merge_flush(d);
     fifo_clear_of(d, &d->inbox, number, drop_chain);
@@ -108,6 +109,7 @@ void peer_retire(dp *d, uint64_t now_ns, peer *pr)
 {
     if (!pr->current)
         return;
+    hold_flush(d, pr, now_ns);
     current_to_before(now_ns, pr);
     pr->unanswered_ns = 0;
     wake_at(d, pr, now_ns);

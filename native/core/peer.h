@@ -1,6 +1,7 @@
 /* peer.h - what the plane knows of one peer: sessions, paths, liveness. */
 #ifndef OXI_PEER_H
 #define OXI_PEER_H
+#include "pkt.h"
 #include "session.h"
 #include "train_watch.h"
 
@@ -36,6 +37,10 @@ typedef struct peer {
     uint64_t unanswered_ns;  /* when we first sent something that asks for an answer; 0: all answered */
     uint64_t probed_ns;      /* last PING of our own accord */
     uint64_t wake_ns;
+    uint64_t held_due_ns;    /* when what is held goes on (hold.c) */
+    uint32_t held_count;
+    uint32_t held_bytes;
+    pkt *held[HELD_MAX];
     session *current;        /* sends and opens */
     session *before;         /* still opens, until its expires_ns */
     session *pending;        /* opens; sends after oxi_session_send() */

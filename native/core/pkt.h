@@ -28,7 +28,8 @@ typedef struct pkt {
     struct session *session; /* inbound: that opened it; outbound: that seals it */
     oxi_addr addr;           /* inbound: where from; outbound: where to */
     uint32_t peer;
-    uint32_t inner_bytes;    /* bytes of the inner packet; 0: a datagram of our own frames */
+    uint32_t inner_bytes;    /* of the inner packets; 0: a datagram of our own frames */
+    uint16_t inner_packets;  /* outbound: how many it carries */
     uint16_t off;
     uint16_t len;
     uint8_t path;

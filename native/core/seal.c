@@ -8,15 +8,27 @@ static bool is_worn(const dp *d, const epoch_keys *k, uint64_t now_ns)
     return k->tx_packets >= d->conf.key_packets_max || now_ns - k->made_ns > d->conf.key_age_ns_max;
 }
 
-static drop_reason seal_one(dp *d, pkt *p, uint64_t now_ns)
+bool number_take(dp *d, pkt *p, uint64_t now_ns)
 {
     session *s = p->session;
     epoch_keys *k = session_epoch(s, s->send_epoch);
     OXI_ASSERT(k != NULL);
     if (is_worn(d, k, now_ns))
-        return DROP_KEY_WORN;
-    session_path *sp = &s->paths[p->path];
-    p->pn = sp->next_pn;
+        return false;
+    /* Spent from now on, even if nothing is sealed with it: a nonce is never used twice. */
+    p->pn = s->paths[p->path].next_pn++;
+    if (++k->tx_packets == d->conf.rekey_packets) {
+        oxi_event ev = { .type = OXI_EV_REKEY_WANTED, .peer = p->peer, .value = k->epoch };
+        event_put(d, &ev);
+    }
+    return true;
+}
+
+static void seal_one(dp *d, pkt *p, uint64_t now_ns)
+{
+    session *s = p->session;
+    epoch_keys *k = session_epoch(s, s->send_epoch);
+    OXI_ASSERT(k != NULL && p->pn < s->paths[p->path].next_pn);
     pkt_push(p, HEADER_BYTES);
     wire_header h = { .index = s->tx_index,
                       .pn_low = (uint32_t)p->pn,
@@ -27,9 +39,6 @@ static drop_reason seal_one(dp *d, pkt *p, uint64_t now_ns)
     nonce n = aead_nonce(p->path, p->pn);
     uint32_t body = p->len - (uint32_t)HEADER_BYTES;
     pkt_grow(p, TAG_BYTES);
-    /* The number is spent even if sealing fails: a nonce is never used twice. */
-    sp->next_pn++;
-    k->tx_packets++;
     bool is_sealed = aead_seal(&k->tx, &n, header, HEADER_BYTES, header + HEADER_BYTES, body);
     OXI_ASSERT(is_sealed);
     peer *pr = &d->peers[p->peer];
@@ -38,24 +47,12 @@ static drop_reason seal_one(dp *d, pkt *p, uint64_t now_ns)
         COUNT_SET(pr->stats.epoch, s->send_epoch);
         COUNT_SET(pr->stats.epoch_packets, k->tx_packets);
     }
-    if (k->tx_packets == d->conf.rekey_packets) {
-        oxi_event ev = { .type = OXI_EV_REKEY_WANTED, .peer = p->peer, .value = k->epoch };
-        event_put(d, &ev);
-    }
-    return DROP_COUNT;
 }
 
 void seal_batch(dp *d, batch *b)
 {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < b->count; i++) {
-        drop_reason why = seal_one(d, b->pkts[i], b->now_ns);
-        if (why == DROP_COUNT)
-            b->pkts[kept++] = b->pkts[i];
-        else
-            drop_out(d, b->pkts[i], why);
-    }
-    b->count = kept;
+    for (uint32_t i = 0; i < b->count; i++)
+        seal_one(d, b->pkts[i], b->now_ns);
 }
 
 static drop_reason open_one(dp *d, pkt *p, uint64_t now_ns)

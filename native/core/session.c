@@ -43,6 +43,7 @@ session *session_start(session_table *t, uint64_t now_ns, uint32_t peer, const o
     s->peer = peer;
     s->suite = conf->suite;
     s->may_send = conf->may_send;
+    s->may_bundle = conf->may_bundle;
     s->was_heard = false;
     s->send_epoch = s->newest_epoch = 0;
     s->expires_ns = NEVER_NS;

@@ -51,6 +51,7 @@ typedef struct session {
     uint32_t newest_epoch;
     uint8_t suite;
     bool may_send;
+    bool may_bundle; /* the peer takes several packets in one datagram */
     bool was_heard;
     uint64_t expires_ns; /* NEVER_NS: current */
     epoch_keys keys[OXI_EPOCHS];

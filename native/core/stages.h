@@ -22,6 +22,12 @@ void source_batch(dp *d, batch *b);
 /* handover.c */
 void handover_batch(dp *d, batch *b);
 
+/* hold.c */
+void hold_batch(dp *d, batch *b);
+void hold_tick(dp *d, peer *pr, uint64_t now_ns);
+void hold_flush(dp *d, peer *pr, uint64_t now_ns); /* what is held goes now */
+void hold_end(dp *d, peer *pr); /* what is held is dropped */
+
 /* sched.c */
 void sched_batch(dp *d, batch *b);
 /* Largest inner packet that goes to the peer on this path. */
@@ -48,7 +54,14 @@ bool mss_read(const uint8_t *tcp, uint32_t len, uint32_t *at);
 void demux_batch(dp *d, batch *b);
 void wire_batch(dp *d, batch *b);
 
+/* pack.c */
+void pack_batch(dp *d, batch *b);
+/* Fills b, whatever is in it, with what waits in the unpacker. */
+void unpack_batch(dp *d, batch *b);
+
 /* seal.c */
+/* The next packet number of its session and path is p's. False: the send key is worn. */
+bool number_take(dp *d, pkt *p, uint64_t now_ns);
 void seal_batch(dp *d, batch *b);
 void open_batch(dp *d, batch *b);
 

@@ -69,6 +69,7 @@ typedef struct oxi_conf {
     uint64_t rekey_packets;       /* event OXI_EV_REKEY_WANTED after so many packets of an epoch */
     uint64_t key_packets_max;     /* nothing is sealed beyond; at most 2^28 */
     uint64_t key_age_ns_max;      /* nothing is sealed with an older key */
+    uint64_t voice_hold_ns;       /* how long voice waits for company in its datagram, at most 5 ms; 0: not */
     uint32_t aead;                /* the crypto library, OXI_AEAD_*; AUTO: the fastest that is good */
     uint32_t reserved;
 } oxi_conf;
@@ -106,6 +107,7 @@ typedef struct oxi_session {
     uint32_t tx_index;            /* 24 bits */
     uint8_t  suite;               /* OXI_SUITE_* */
     uint8_t  may_send;            /* 0: receive only until oxi_session_send() */
+    uint8_t  may_bundle;          /* small packets may share a datagram */
     uint8_t  rx_key[32];
     uint8_t  tx_key[32];
 } oxi_session;
@@ -180,7 +182,8 @@ typedef struct oxi_stats {
     uint64_t inner_out_packets;   /* written to the TUN */
     uint64_t inner_out_bytes;
     uint64_t deliver_held_packets;/* opened, not yet written (gauge) */
-    uint64_t outer_out_datagrams; /* handed to UDP or carrier, control frames included */
+    /* handed to UDP or carrier: = inner_sent - bundled_out + bundles_out + own_out */
+    uint64_t outer_out_datagrams;
     uint64_t outer_out_bytes;
     /* of those, holding no inner packet (ACK, PING, PONG, keepalive) */
     uint64_t own_out_datagrams;
@@ -200,6 +203,9 @@ typedef struct oxi_stats {
     uint64_t udp_train_trials;    /* times that a path went without trains, to see whether more arrives */
     uint64_t udp_trains_lost_paths; /* paths found to lose what leaves in trains; they go without for good */
     uint64_t udp_reads;           /* datagrams and trains taken from the sockets */
+    uint64_t bundles_out;         /* datagrams sent with more than one inner packet */
+    uint64_t bundled_out_packets; /* inner packets in them */
+    uint64_t bundled_in_packets;  /* inner packets found in such datagrams */
     uint64_t drops[3][48];        /* [OXI_DIR_*][reason] */
 } oxi_stats;
 

@@ -212,6 +212,7 @@ void io_free(io *o)
     pkt *p;
     d->timing_clock = NULL;
     handover_drain(d);
+    dp_held_end(d);
     while ((p = fifo_take(&d->outbox)))
         drop_out(d, p, DROP_STOPPED);
     tun_write(o);

@@ -82,7 +82,10 @@ CARRIER = Address(ip="", port=0, is_carrier=True)
 
 @dataclass(frozen=True, slots=True)
 class SessionKeys:
-    """Keys of epoch 0 of a new session; indices are 24 bits, keys 32 bytes."""
+    """Keys of epoch 0 of a new session, and what its packets may be; indices are 24 bits, keys 32 bytes.
+
+    may_bundle: small packets may share a datagram.
+    """
 
     rx_index: int
     tx_index: int
@@ -90,6 +93,7 @@ class SessionKeys:
     rx_key: bytes
     tx_key: bytes
     may_send: bool
+    may_bundle: bool = False
 
 
 @dataclass(frozen=True, slots=True)

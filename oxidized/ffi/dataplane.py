@@ -157,6 +157,7 @@ class DataPlane:
         rekey_packets: int = 1 << 26,
         key_packets_max: int = 1 << 28,
         key_age_ns_max: int = 600 * 10**9,
+        voice_hold_ns: int = 0,
         library: str = "auto",
     ) -> None:
         conf = ffi.new("oxi_conf *")
@@ -168,6 +169,7 @@ class DataPlane:
         conf.rekey_packets = rekey_packets
         conf.key_packets_max = key_packets_max
         conf.key_age_ns_max = key_age_ns_max
+        conf.voice_hold_ns = voice_hold_ns
         conf.aead = _AEADS[library]
         self._dp = lib.oxi_dp_new(conf)
         if self._dp == ffi.NULL:
@@ -236,6 +238,7 @@ class DataPlane:
         native.tx_index = keys.tx_index
         native.suite = keys.suite
         native.may_send = keys.may_send
+        native.may_bundle = keys.may_bundle
         ffi.memmove(native.rx_key, keys.rx_key, lib.OXI_KEY_BYTES)
         ffi.memmove(native.tx_key, keys.tx_key, lib.OXI_KEY_BYTES)
         result = lib.oxi_session_install(self._dp, now_ns, peer, native)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 HEADER_BYTES = 8
 TAG_BYTES = 16
 REPLAY_NUMBERS = 8128
-PADDING, PING, PONG, ACK = 0, 1, 2, 3
+PADDING, PING, PONG, ACK, BUNDLE = 0, 1, 2, 3, 4
 PROBE = 1
 
 
@@ -150,6 +150,21 @@ def take_pairs(data: bytes, at: int, count: int) -> tuple[tuple[tuple[int, int],
     return tuple(found), at
 
 
+def bundle(items: list[bytes]) -> bytes:
+    return bytes([BUNDLE]) + b"".join(varint(len(item)) + item for item in items)
+
+
+def take_bundle(data: bytes) -> list[Inner]:
+    found, at = [], 0
+    while at < len(data):
+        size, at = take_varint(data, at)
+        if size == 0 or at + size > len(data) or data[at] >> 4 not in (4, 6):
+            raise Malformed("no item of a bundle")
+        found.append(Inner(data[at : at + size]))
+        at += size
+    return found
+
+
 def parse(plaintext: bytes) -> list[Frame]:
     """All frames but PADDING, in order. Raises Malformed."""
     found: list[Frame] = []
@@ -169,6 +184,9 @@ def parse(plaintext: bytes) -> list[Frame]:
         elif kind == ACK:
             ack, at = take_ack(plaintext, at)
             found.append(ack)
+        elif kind == BUNDLE:
+            found += take_bundle(plaintext[at + 1 :])
+            break
         else:
             raise Malformed(f"frame {kind:#x}")
     return found

@@ -131,7 +131,7 @@ def test_a_riding_ack_is_at_most_96_bytes() -> None:
 
 
 def settled() -> Receiver:
-    """A receiver on a path that has settled: its first packets, each of which is acknowledged soon, are over."""
+    """A receiver on a path that has settled: the first packets, which are acknowledged soon, are over."""
     receiver = Receiver()
     for pn in range(65):
         receiver.arrive(pn)

@@ -83,7 +83,8 @@ def sums_must_hold(plane: DataPlane) -> dict[str, Any]:
     opened = st["opened_datagrams"]
     assert st["outer_in_datagrams"] == st["control_in_datagrams"] + opened + lost["receive_datagram"]
     assert st["found_packets"] == st["inner_out_packets"] + lost["receive"] + st["deliver_held_packets"]
-    assert st["outer_out_datagrams"] == st["inner_sent_packets"] + st["own_out_datagrams"]
+    inner_datagrams = st["inner_sent_packets"] - st["bundled_out_packets"] + st["bundles_out"]
+    assert st["outer_out_datagrams"] == inner_datagrams + st["own_out_datagrams"]
     return st
 
 
@@ -98,9 +99,10 @@ class Solo:
     def __init__(
         self, *, suite: Suite = Suite.AES_256_GCM, is_initiator: bool = False, may_send: bool = True,
         keepalive_ns: int = 0, dead_after_ns: int = 5 * S, address: Address | None = EDGE,
-        library: str = "auto", **conf: int,
+        library: str = "auto", may_bundle: bool = False, **conf: int,
     ) -> None:  # fmt: skip
         self.now_ns = START_NS
+        self.may_bundle = may_bundle
         self.plane = DataPlane(library=library, **conf)
         self.pool_pkts = self.plane.stats()["pool_free_pkts"]
         weakref.finalize(self, self.plane.close)
@@ -121,7 +123,9 @@ class Solo:
         """A new session of the peer; the reference end of it."""
         index = self.plane.index_pick(near)
         self.plane.session_install(
-            self.now_ns, self.peer, SessionKeys(index, tx_index, suite, keys[0], keys[1], may_send)
+            self.now_ns,
+            self.peer,
+            SessionKeys(index, tx_index, suite, keys[0], keys[1], may_send, self.may_bundle),
         )
         return End(suite, index, tx_index, {0: keys[0]}, {0: keys[1]})
 
@@ -185,9 +189,10 @@ class Pair:
 
     def __init__(
         self, *, delay_ns: int = 10 * MS, fate: Fate | None = None, suite: Suite = Suite.AES_256_GCM,
-        keepalive_ns: int = 0, dead_after_ns: int = 5 * S, **conf: int,
+        keepalive_ns: int = 0, dead_after_ns: int = 5 * S, may_bundle: bool = False, **conf: int,
     ) -> None:  # fmt: skip
         self.now_ns = START_NS
+        self.may_bundle = may_bundle
         self.fate: Fate = fate or (lambda way, n: delay_ns)
         self.edge, self.hub = DataPlane(**conf), DataPlane(**conf)
         weakref.finalize(self, self.edge.close)
@@ -213,10 +218,14 @@ class Pair:
         at_edge = self.edge.index_pick(0x1000 + 7 * seed)
         at_hub = self.hub.index_pick(0x2000 + 5 * seed)
         self.edge.session_install(
-            self.now_ns, self.edge_peer, SessionKeys(at_edge, at_hub, suite, down, up, True)
+            self.now_ns,
+            self.edge_peer,
+            SessionKeys(at_edge, at_hub, suite, down, up, True, self.may_bundle),
         )
         self.hub.session_install(
-            self.now_ns, self.hub_peer, SessionKeys(at_hub, at_edge, suite, up, down, True)
+            self.now_ns,
+            self.hub_peer,
+            SessionKeys(at_hub, at_edge, suite, up, down, True, self.may_bundle),
         )
 
     def up(self, packets: Sequence[bytes]) -> None:

@@ -59,7 +59,8 @@ class CountedPlane(DataPlane):
 def equations(stats: dict[str, Any], passed: Counter[str]) -> list[tuple[str, int, int]]:
     """(what, one side, other side) of all that must balance at any time."""
     dropped = {direction: sum(reasons.values()) for direction, reasons in stats["drops"].items()}
-    sent, own = stats["inner_sent_packets"], stats["own_out_datagrams"]
+    own = stats["own_out_datagrams"]
+    sent = stats["inner_sent_packets"] - stats["bundled_out_packets"] + stats["bundles_out"]
     found = stats["inner_out_packets"] + dropped["receive"] + stats["deliver_held_packets"]
     opened = stats["control_in_datagrams"] + stats["opened_datagrams"] + dropped["receive_datagram"]
     held = stats["inner_held_packets"]

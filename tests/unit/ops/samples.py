@@ -171,6 +171,9 @@ _STATUS: dict[str, Any] = {
         "udp_sends": 13_000,
         "udp_refused_trains": 0,
         "udp_train_trials": 0,
+        "bundles_out": 30,
+        "bundled_out_packets": 120,
+        "bundled_in_packets": 200,
         "udp_trains_lost_paths": 0,
         "udp_reads": 26_000,
         "drops": {

@@ -1,0 +1,169 @@
+/* pack.c - inner packets become the content of datagrams: numbered, and small ones together (BUNDLE).
+ *
+ * Neighbours of a batch share a datagram when they are small and go the same way under the same ECN mark.
+ * Both directions; on the way in one datagram becomes several packets, more than a batch holds, so it is
+ * emptied batch by batch. */
+#include "pack.h"
+
+#include "bytes.h"
+#include "frames.h"
+#include "stages.h"
+
+/* ---- out ---- */
+
+static bool is_small(const pkt *p) { return p->len <= BUNDLE_ITEM_MAX; }
+
+/* Most that fits a datagram of this path in front of header and tag. */
+static uint32_t content_max(const dp *d, const pkt *p)
+{
+    uint32_t payload_max = d->peers[p->peer].paths[p->path].payload_max;
+    return (uint32_t)min_u64(payload_max, d->pool.data_max) - OXI_OVERHEAD_BYTES;
+}
+
+static bool may_join(const dp *d, const pkt *head, bool is_bundle, const pkt *p)
+{
+    uint32_t begin = is_bundle ? 0 : 1 + BUNDLE_LENGTH_MAX;
+    uint32_t most = (uint32_t)head->len + begin + BUNDLE_LENGTH_MAX + p->len;
+    return is_small(p) && p->session == head->session && p->path == head->path && p->ecn == head->ecn &&
+           memcmp(&p->addr, &head->addr, sizeof p->addr) == 0 && most <= content_max(d, head);
+}
+
+static void length_write(uint8_t *at, uint32_t len, uint32_t bytes)
+{
+    writer w = writer_of(at, bytes);
+    write_varint(&w, len);
+    OXI_ASSERT(!w.is_bad && w.at == w.end);
+}
+
+/* What stands in head becomes the first item of a bundle. */
+static void bundle_begin(pkt *head)
+{
+    uint32_t len = head->len;
+    uint32_t bytes = (uint32_t)varint_bytes(len);
+    pkt_push(head, 1 + bytes);
+    *pkt_data(head) = FRAME_BUNDLE;
+    length_write(pkt_data(head) + 1, len, bytes);
+}
+
+static void bundle_append(dp *d, pkt *head, pkt *p)
+{
+    uint32_t bytes = (uint32_t)varint_bytes(p->len);
+    uint8_t *end = pkt_data(head) + head->len;
+    pkt_grow(head, bytes + p->len);
+    length_write(end, p->len, bytes);
+    memcpy(end + bytes, pkt_data(p), p->len);
+    head->inner_bytes += p->inner_bytes;
+    head->inner_packets = (uint16_t)(head->inner_packets + p->inner_packets);
+    pool_give(&d->pool, p);
+}
+
+void pack_batch(dp *d, batch *b)
+{
+    uint32_t kept = 0;
+    bool is_bundle = false, may_grow = false; /* the last one kept */
+    for (uint32_t i = 0; i < b->count; i++) {
+        pkt *p = b->pkts[i];
+        pkt *head = may_grow ? b->pkts[kept - 1] : NULL;
+        if (head && may_join(d, head, is_bundle, p)) {
+            if (!is_bundle)
+                bundle_begin(head);
+            is_bundle = true;
+            bundle_append(d, head, p);
+            continue;
+        }
+        if (!number_take(d, p, b->now_ns)) {
+            drop_out(d, p, DROP_KEY_WORN);
+            continue;
+        }
+        may_grow = p->session->may_bundle && is_small(p);
+        is_bundle = false;
+        b->pkts[kept++] = p;
+    }
+    b->count = kept;
+}
+
+/* ---- in ---- */
+
+/* A copy in a buffer of its own, as the bytes of the datagram are shared or another's. */
+static pkt *item_copy(dp *d, const pkt *datagram, const uint8_t *item, uint32_t len)
+{
+    pkt *p = len <= d->pool.data_max ? pool_take(&d->pool) : NULL;
+    if (!p)
+        return NULL;
+    p->pn = datagram->pn;
+    p->session = datagram->session;
+    p->addr = datagram->addr;
+    p->peer = datagram->peer;
+    p->path = datagram->path;
+    p->ecn = datagram->ecn;
+    memcpy(pkt_data(p), item, len);
+    p->len = (uint16_t)len;
+    p->inner_bytes = len;
+    return p;
+}
+
+static void found_and_lost(dp *d, drop_reason why)
+{
+    COUNT_ADD(d->stats.found_packets, 1);
+    COUNT_ADD(d->stats.drops[OXI_DIR_IN_PACKET][why], 1);
+}
+
+static void item_deliver(dp *d, batch *b, pkt *p)
+{
+    COUNT_ADD(d->stats.found_packets, 1);
+    batch_add(b, p);
+}
+
+/* Items of a bundle until it or the room in b ends; false: the datagram is done with. */
+static bool bundle_take(dp *d, pkt *datagram, batch *b)
+{
+    reader r = reader_of(pkt_data(datagram), datagram->len);
+    while (reader_left(&r) > 0 && b->count < OXI_BATCH_MAX) {
+        uint64_t len = read_varint(&r);
+        const uint8_t *item = len > 0 ? read_bytes(&r, len) : NULL;
+        if (!item || *item == FRAME_BUNDLE || !frame_is_last(*item)) {
+            found_and_lost(d, DROP_BAD_FRAME);
+            return false;
+        }
+        pkt *p = item_copy(d, datagram, item, (uint32_t)len);
+        if (!p) {
+            found_and_lost(d, len > d->pool.data_max ? DROP_BAD_FRAME : DROP_POOL_EMPTY);
+            continue;
+        }
+        COUNT_ADD(d->stats.bundled_in_packets, 1);
+        item_deliver(d, b, p);
+    }
+    pkt_pull(datagram, datagram->len - (uint32_t)reader_left(&r));
+    return datagram->len > 0;
+}
+
+void unpack_begin(unpacker *u, batch *b)
+{
+    OXI_ASSERT(u->next == u->count);
+    u->count = b->count;
+    u->next = 0;
+    u->is_open = false;
+    memcpy(u->datagrams, b->pkts, b->count * sizeof(pkt *));
+    b->count = 0;
+}
+
+void unpack_batch(dp *d, batch *b)
+{
+    unpacker *u = &d->unpacker;
+    b->count = 0;
+    while (u->next < u->count && b->count < OXI_BATCH_MAX) {
+        pkt *p = u->datagrams[u->next];
+        if (!u->is_open && *pkt_data(p) != FRAME_BUNDLE) {
+            item_deliver(d, b, p);
+            u->next++;
+            continue;
+        }
+        if (!u->is_open)
+            pkt_pull(p, 1);
+        u->is_open = bundle_take(d, p, b);
+        if (u->is_open)
+            return;
+        pool_give(&d->pool, p);
+        u->next++;
+    }
+}
