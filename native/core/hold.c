@@ -30,11 +30,17 @@ static void release(peer *pr, batch *b)
     pr->held_bytes = 0;
 }
 
-static void release_alone(dp *d, peer *pr, uint64_t now_ns)
+/* Behind what is in b already, which goes ahead where there is no room for more beside what is to come. */
+static void release_behind(dp *d, peer *pr, batch *b, uint32_t to_come)
 {
-    batch b = { .now_ns = now_ns };
-    release(pr, &b);
-    path_out_release(d, &b);
+    if (b->count + to_come + pr->held_count > OXI_BATCH_MAX) {
+        path_out_release(d, b);
+        b->count = 0;
+    }
+    if (to_come + pr->held_count <= OXI_BATCH_MAX)
+        release(pr, b);
+    else
+        hold_flush(d, pr, b->now_ns);
 }
 
 /* Nothing overtakes what is held of its own flow: a peer's voice waits and goes as one. */
@@ -49,22 +55,20 @@ void hold_batch(dp *d, batch *b)
         if (wait_ns > 0) {
             hold(d, pr, p, in.now_ns + wait_ns);
             if (pr->held_count == HELD_MAX || pr->held_bytes >= HELD_BYTES_MAX)
-                release_alone(d, pr, in.now_ns);
+                release_behind(d, pr, b, in.count - i - 1);
             continue;
         }
-        uint32_t room = OXI_BATCH_MAX - b->count - (in.count - i); /* beyond what is to come */
-        if (pr->held_count > room)
-            release_alone(d, pr, in.now_ns);
-        else if (p->len <= BUNDLE_ITEM_MAX)
-            release(pr, b);
+        if (pr->held_count > 0 && p->len <= BUNDLE_ITEM_MAX)
+            release_behind(d, pr, b, in.count - i);
         batch_add(b, p);
     }
 }
 
 void hold_flush(dp *d, peer *pr, uint64_t now_ns)
 {
-    if (pr->held_count > 0)
-        release_alone(d, pr, now_ns);
+    batch b = { .now_ns = now_ns };
+    release(pr, &b);
+    path_out_release(d, &b);
 }
 
 void hold_tick(dp *d, peer *pr, uint64_t now_ns)

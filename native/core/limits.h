@@ -39,7 +39,7 @@ enum {
     /* Free packets the shell keeps back when it takes from the kernel: a batch each for what it is about to
      * take, for answers of our own, and for what Python pushes. */
     POOL_RESERVE = 3 * OXI_BATCH_MAX,
-    /* Packets that may share a datagram: of larger ones the bytes saved are few, and a copy costs more. */
+    /* Packets that may share a datagram: of larger ones few bytes are saved, and a copy costs more. */
     BUNDLE_ITEM_MAX = 512,
     BUNDLE_LENGTH_MAX = 2, /* bytes of such a length */
     /* What a peer's voice is held to at most, in packets and in bytes: about a datagram. */
@@ -76,8 +76,8 @@ enum {
     /* The rest after a trial that showed nothing, doubling: at 100,000 packets/s up to 10 s. */
     TRAIN_REST_PNS_MIN = 1024,
     TRAIN_REST_PNS_MAX = 1 << 20,
-    /* Less than this waits for an ACK longer, once the path has settled; and a receive time (5 bytes or so) is
-     * told for so many bytes received. */
+    /* Less than this waits for an ACK longer, once the path has settled; and a receive time (5 bytes or so)
+     * is told for so many bytes received. */
     ACK_SPARSE_BYTES = 2048,
     ACK_SPARSE_AFTER = 64,
     ACK_BYTES_PER_TIME = 512,

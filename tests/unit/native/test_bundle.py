@@ -119,7 +119,10 @@ def test_whatever_is_bundled_arrives(batches: list[list[int]], seed: int) -> Non
     pair = Pair(may_bundle=True)
     sent = []
     for sizes in batches:
-        packets = [ipv4(INNER_A, INNER_B, dice.randbytes(size), ecn=dice.choice((0, 0, 0, 2))) for size in sizes]
+        marks = [dice.choice((0, 0, 0, 2)) for _ in sizes]
+        packets = [
+            ipv4(payload=dice.randbytes(size), ecn=ecn) for size, ecn in zip(sizes, marks, strict=True)
+        ]
         sent += packets
         pair.up(packets)
     pair.run(50 * MS)
