@@ -229,6 +229,7 @@ typedef struct span {
     uint64_t to;
     uint64_t named;  /* as received */
     bool is_known;   /* the ranges reach down to `from`, or name all that was received */
+    replay *acked;   /* what is named is marked here; NULL: it says nothing of the current session */
 } span;
 
 static void span_add(span *s, uint64_t lowest, uint64_t count)
@@ -236,6 +237,8 @@ static void span_add(span *s, uint64_t lowest, uint64_t count)
     uint64_t from = max_u64(s->from, lowest);
     uint64_t to = min_u64(s->to, lowest + count);
     s->named += to > from ? to - from : 0;
+    if (s->acked)
+        replay_mark_range(s->acked, lowest, lowest + count);
 }
 
 /* Walks ranges and times; false: they contradict themselves or run past the end. */
@@ -287,6 +290,10 @@ bool ack_read(dp *d, session *s, reader *r, uint64_t now_ns)
     peer *pr = &d->peers[s->peer];
     path *pa = &pr->paths[path_id];
     span out = { .from = pa->trains.proof_from, .to = pa->trains.proof_to };
+    if (s == pr->current) {
+        out.acked = &pa->acked;
+        replay_mark_any(&pa->acked, largest);
+    }
     if (!lists_read(r, largest, received, &out))
         return false;
     COUNT_ADD(pa->stats.acks_received, 1);

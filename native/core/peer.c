@@ -121,6 +121,7 @@ static void promote(dp *d, uint64_t now_ns, peer *pr, session *s)
     current_to_before(now_ns, pr);
     for (uint32_t i = 0; i < OXI_PATHS_MAX; i++) {
         pr->paths[i].sent.count = 0;
+        pr->paths[i].acked = (replay){ 0 };
         train_watch_restart(&pr->paths[i].trains);
     }
     pr->current = s;

@@ -24,6 +24,7 @@ typedef struct path {
     uint64_t lost_before; /* in sessions that ended */
     uint64_t acked_before;
     sent_ring sent;       /* of the current session */
+    replay acked;         /* of ours under it, by the peer's acknowledgements */
     train_watch trains;
     oxi_path_stats stats;
 } path;

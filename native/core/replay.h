@@ -42,4 +42,24 @@ static inline void replay_mark(replay *r, uint64_t pn)
     }
     r->words[(pn / 64) & (REPLAY_WORDS - 1)] |= 1ULL << (pn % 64);
 }
+/* The same for a number that may have been marked before, or be too old to matter. */
+static inline void replay_mark_any(replay *r, uint64_t pn)
+{
+    if (replay_check(r, pn) == REPLAY_NEW)
+        replay_mark(r, pn);
+}
+
+/* Mark from..to - 1, as far as they are within the window below next; the numbers up to next stay as they are. */
+static inline void replay_mark_range(replay *r, uint64_t from, uint64_t to)
+{
+    uint64_t low = r->next > REPLAY_WINDOW ? r->next - REPLAY_WINDOW : 0;
+    from = max_u64(from, low);
+    to = min_u64(to, r->next);
+    while (from < to) {
+        uint64_t count = min_u64(to - from, 64 - from % 64);
+        uint64_t bits = count == 64 ? UINT64_MAX : (1ULL << count) - 1;
+        r->words[(from / 64) & (REPLAY_WORDS - 1)] |= bits << (from % 64);
+        from += count;
+    }
+}
 #endif

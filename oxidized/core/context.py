@@ -28,6 +28,7 @@ class Context:
     identity: Identity
     offer: Offer
     rekey_after_ns: int
+    may_bundle: bool = True
     events: deque[TunnelEvent] = field(default_factory=deque)
 
     def emit(self, event: TunnelEvent) -> None:

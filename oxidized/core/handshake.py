@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from oxidized.core.keychain import EpochKeys, derive
 from oxidized.core.messages import KNOCK_BYTES, SIGNATURE_BYTES, VERSION, Hello, Proof, Welcome
-from oxidized.core.plane import Suite
+from oxidized.core.plane import Compression, Suite
 from oxidized.core.settings import SuitePolicy
 
 Entropy = Callable[[int], bytes]
@@ -71,34 +71,54 @@ class Ephemeral:
             raise Rejected("ephemeral-bad") from None
 
 
+def compression(ours: Hello | Welcome, theirs: Hello | Welcome) -> Compression:
+    """What the other end takes of us, and what we said that we take."""
+    return Compression(
+        tx_flows=theirs.flows,
+        rx_flows=ours.flows,
+        tx_dictionaries=theirs.dictionaries,
+        rx_dictionaries=ours.dictionaries,
+    )
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Agreed:
-    """What a good handshake yields; `mtu_bytes`: the smaller of both. No repr: it holds keys."""
+    """What a good handshake yields; `mtu_bytes`: the smaller of both. No repr: it holds keys.
+
+    `compression`: what each end takes of the other.
+    """
 
     static: bytes
     suite: Suite
     rx_index: int
     tx_index: int
     mtu_bytes: int
+    compression: Compression
     chain: bytes
     keys: EpochKeys
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What we are ready to use: suites by policy, the better one first, and the largest inner packet."""
+    """What we are ready to use: suites by policy, the better one first, and the largest inner packet.
+
+    `flows`, `dictionaries`: what we take, as in HELLO.
+    """
 
     suites: int
     preferred: Suite
     mtu_bytes: int
+    flows: int = 0
+    dictionaries: int = 0
 
 
-def offer(policy: SuitePolicy, best: Suite, mtu_bytes: int) -> Offer:
+def offer(
+    policy: SuitePolicy, best: Suite, mtu_bytes: int, *, flows: int = 0, dictionaries: int = 0
+) -> Offer:
     """`best` is what this machine does fast; a policy other than auto allows that suite alone."""
-    if policy == "auto":
-        return Offer(0b11, best, mtu_bytes)
-    suite = SUITE_OF_POLICY[policy]
-    return Offer(1 << (suite - 1), suite, mtu_bytes)
+    suite = best if policy == "auto" else SUITE_OF_POLICY[policy]
+    suites = 0b11 if policy == "auto" else 1 << (suite - 1)
+    return Offer(suites, suite, mtu_bytes, flows, dictionaries)
 
 
 def choose_suite(ours: Offer, theirs: int, preferred: int) -> Suite:
@@ -157,6 +177,8 @@ class EdgeHandshake:
             self._ours.preferred,
             index,
             self._ours.mtu_bytes,
+            self._ours.flows,
+            self._ours.dictionaries,
             self._ephemeral.public,
             bytes(KNOCK_BYTES),
         )
@@ -182,6 +204,7 @@ class EdgeHandshake:
             rx_index=hello.index,
             tx_index=welcome.index,
             mtu_bytes=min(self._ours.mtu_bytes, welcome.mtu_bytes),
+            compression=compression(hello, welcome),
             chain=chain,
             keys=keys,
         )
@@ -215,6 +238,8 @@ class HubHandshake:
             suite,
             index,
             self._ours.mtu_bytes,
+            self._ours.flows,
+            self._ours.dictionaries,
             self._ephemeral.public,
             self._identity.public,
             bytes(SIGNATURE_BYTES),
@@ -238,6 +263,7 @@ class HubHandshake:
             rx_index=welcome.index,
             tx_index=hello.index,
             mtu_bytes=min(self._ours.mtu_bytes, hello.mtu_bytes),
+            compression=compression(welcome, hello),
             chain=chain,
             keys=keys,
         )

@@ -36,8 +36,8 @@ TYPE_REKEY_REPLY = 6
 TYPE_REKEY_DONE = 7
 TYPE_REKEY_WANTED = 8
 
-_HELLO = struct.Struct(">BBBIH32s16s")
-_WELCOME = struct.Struct(">BBIH32s32s64s")
+_HELLO = struct.Struct(">BBBIHHI32s16s")
+_WELCOME = struct.Struct(">BBIHHI32s32s64s")
 _PROOF = struct.Struct(">32s64s")
 _ACCEPT = struct.Struct(">B16sH")
 _REKEY = struct.Struct(">I32s")
@@ -54,13 +54,19 @@ class VersionError(MessageError):
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """Edge to hub. `suites`: bit 0 = suite 1, bit 1 = suite 2."""
+    """Edge to hub. `suites`: bit 0 = suite 1, bit 1 = suite 2.
+
+    What the edge takes: `flows` contexts for headers (0: they come whole), `dictionaries`: the digest of
+    those it restores payloads with (0: they come as they are).
+    """
 
     version: int
     suites: int
     preferred_suite: int
     index: int
     mtu_bytes: int
+    flows: int
+    dictionaries: int
     ephemeral: bytes
     knock: bytes
 
@@ -71,6 +77,8 @@ class Hello:
             self.preferred_suite,
             self.index,
             self.mtu_bytes,
+            self.flows,
+            self.dictionaries,
             self.ephemeral,
             self.knock,
         )
@@ -82,12 +90,14 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """Hub to edge: the hub proves itself."""
+    """Hub to edge: the hub proves itself; `flows` and `dictionaries` as in HELLO, of what the hub takes."""
 
     version: int
     suite: int
     index: int
     mtu_bytes: int
+    flows: int
+    dictionaries: int
     ephemeral: bytes
     static: bytes
     signature: bytes
@@ -98,6 +108,8 @@ class Welcome:
             self.suite,
             self.index,
             self.mtu_bytes,
+            self.flows,
+            self.dictionaries,
             self.ephemeral,
             self.static,
             self.signature,

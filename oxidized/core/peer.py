@@ -333,6 +333,8 @@ class Peer:
             rx_key=agreed.keys.rx(is_edge),
             tx_key=agreed.keys.tx(is_edge),
             may_send=may_send,
+            may_bundle=self._core.may_bundle,
+            compression=agreed.compression,
         )
         self._core.plane.session_install(now_ns, self.handle, keys)
 

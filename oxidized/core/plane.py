@@ -81,6 +81,20 @@ CARRIER = Address(ip="", port=0, is_carrier=True)
 
 
 @dataclass(frozen=True, slots=True)
+class Compression:
+    """What each direction of a session may use; `tx`: the other end takes it of us, `rx`: we take it.
+
+    flows: contexts for headers, 0: they go whole. dictionaries: the digest of those that payloads are
+    restored with, 0: they go as they are; where it is not the digest of ours, we compress none.
+    """
+
+    tx_flows: int = 0
+    rx_flows: int = 0
+    tx_dictionaries: int = 0
+    rx_dictionaries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SessionKeys:
     """Keys of epoch 0 of a new session, and what its packets may be; indices are 24 bits, keys 32 bytes.
 
@@ -94,6 +108,7 @@ class SessionKeys:
     tx_key: bytes
     may_send: bool
     may_bundle: bool = False
+    compression: Compression = Compression()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,3 +201,4 @@ class Plane(Protocol):
     def carrier_push(self, now_ns: int, peer: int, datagrams: Sequence[bytes]) -> None: ...
     def peer_counters(self, peer: int) -> PeerCounters: ...
     def suite_best(self) -> Suite: ...
+    def dictionaries(self) -> int: ...

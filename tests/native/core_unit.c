@@ -84,6 +84,28 @@ static void packet_numbers(void)
 
 enum { NAIVE_SPAN = 60000 };
 
+/* Ranges in any order, across words, below the window and above the largest, against one byte per number. */
+static void replay_ranges(void)
+{
+    static uint8_t seen[NAIVE_SPAN];
+    for (uint32_t round = 0; round < 50; round++) {
+        replay r = { 0 };
+        memset(seen, 0, sizeof seen);
+        for (uint32_t i = 0; i < 200 && r.next < NAIVE_SPAN - 1000; i++) {
+            uint64_t at = r.next + dice() % (i % 11 ? 300 : 900);
+            replay_mark_any(&r, at);
+            seen[at] = 1;
+            uint64_t low = r.next > REPLAY_WINDOW ? r.next - REPLAY_WINDOW : 0;
+            uint64_t from = dice() % (r.next + 100), to = from + dice() % (i % 7 ? 200 : 3000);
+            replay_mark_range(&r, from, to);
+            for (uint64_t pn = from > low ? from : low; pn < to && pn < r.next; pn++)
+                seen[pn] = 1;
+            for (uint64_t pn = low; pn < r.next; pn++)
+                CHECK(replay_has(&r, pn) == seen[pn]);
+        }
+    }
+}
+
 /* Far up, where 32 bits are long gone, against one byte per number. */
 static void replay_windows(void)
 {
@@ -278,6 +300,7 @@ int main(void)
     varints();
     cursors();
     packet_numbers();
+    replay_ranges();
     replay_windows();
     rings();
     aeads();

@@ -60,7 +60,8 @@ def equations(stats: dict[str, Any], passed: Counter[str]) -> list[tuple[str, in
     """(what, one side, other side) of all that must balance at any time."""
     dropped = {direction: sum(reasons.values()) for direction, reasons in stats["drops"].items()}
     own = stats["own_out_datagrams"]
-    sent = stats["inner_sent_packets"] - stats["bundled_out_packets"] + stats["bundles_out"]
+    sent = stats["inner_sent_packets"]
+    carrying = sent - stats["bundled_out_packets"] + stats["bundles_out"]
     found = stats["inner_out_packets"] + dropped["receive"] + stats["deliver_held_packets"]
     opened = stats["control_in_datagrams"] + stats["opened_datagrams"] + dropped["receive_datagram"]
     held = stats["inner_held_packets"]
@@ -69,7 +70,7 @@ def equations(stats: dict[str, Any], passed: Counter[str]) -> list[tuple[str, in
          sent + dropped["transmit"] + held),
         ("datagrams taken = control + opened + dropped", stats["outer_in_datagrams"], opened),
         ("packets found = delivered + dropped + held", stats["found_packets"], found),
-        ("datagrams out = with inner packet + own", stats["outer_out_datagrams"], sent + own),
+        ("datagrams out = with inner packet + own", stats["outer_out_datagrams"], carrying + own),
         ("inner packets taken = pushed by us", stats["inner_in_packets"], passed["inner_in"]),
         ("datagrams taken = pushed by us", stats["outer_in_datagrams"], passed["outer_in"]),
         ("inner packets delivered + our own = popped by us",

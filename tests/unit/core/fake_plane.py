@@ -216,6 +216,9 @@ class FakePlane:
             (path,) * 4,
         )  # fmt: skip
 
+    def dictionaries(self) -> int:
+        return 0x0D1C7
+
     def suite_best(self) -> Suite:
         return Suite.AES_256_GCM
 

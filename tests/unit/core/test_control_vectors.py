@@ -87,7 +87,8 @@ def test_the_handshake_makes_these_messages() -> None:
     """The product, given the secrets of the vector, says these very bytes."""
     shake = VECTORS["handshake"]
     hub, edge = handshake.Identity(X(shake["hub_seed"])), handshake.Identity(X(shake["edge_seed"]))
-    ours, exporter = handshake.offer("auto", Suite.AES_256_GCM, 1420), X(shake["exporter"])
+    takes = {"flows": shake["flows"], "dictionaries": shake["dictionaries"]}
+    ours, exporter = handshake.offer("auto", Suite.AES_256_GCM, 1420, **takes), X(shake["exporter"])
     caller = handshake.EdgeHandshake(edge, hub.public, ours, exporter)
     called = handshake.HubHandshake(hub, ours, exporter)
     hello = caller.hello(shake["edge_index"], lambda count: X(shake["edge_ephemeral_secret"]))
@@ -110,21 +111,25 @@ def test_the_layout_by_hand() -> None:
         b"\x01\x03\x01"
         + shake["edge_index"].to_bytes(4, "big")
         + (1420).to_bytes(2, "big")
+        + shake["flows"].to_bytes(2, "big")
+        + shake["dictionaries"].to_bytes(4, "big")
         + X(shake["edge_ephemeral"])
     )
     exporter, hub_static, edge_static = X(shake["exporter"]), X(shake["hub_static"]), X(shake["edge_static"])
     key = hashlib.sha256(b"oxidized/1 knock" + hub_static).digest()
     knock = hmac.new(key, exporter + knocked, hashlib.sha256).digest()[:16]
-    assert hello == b"\x01" + (57).to_bytes(2, "big") + knocked + knock
+    assert hello == b"\x01" + (63).to_bytes(2, "big") + knocked + knock
 
     bare = (
         b"\x01\x01"
         + shake["hub_index"].to_bytes(4, "big")
         + (1420).to_bytes(2, "big")
+        + shake["flows"].to_bytes(2, "big")
+        + shake["dictionaries"].to_bytes(4, "big")
         + X(shake["hub_ephemeral"])
         + hub_static
     )
-    assert welcome[:3] == b"\x02" + (136).to_bytes(2, "big")
+    assert welcome[:3] == b"\x02" + (142).to_bytes(2, "big")
     assert welcome[3:-64] == bare
     signed = b"oxidized/1 hub" + exporter + hashlib.sha256(hello[3:]).digest() + bare
     Ed25519PublicKey.from_public_bytes(hub_static).verify(welcome[-64:], signed)

@@ -33,15 +33,17 @@ from oxidized.core.plane import Address
 indices = st.integers(1, INDEX_MAX)
 mtus = st.integers(MTU_BYTES_MIN, 65535)
 octets = st.integers(0, 255)
+flows = st.integers(0, 65535)
 key = st.binary(min_size=32, max_size=32)
+knock = st.binary(min_size=16, max_size=16)
 signature = st.binary(min_size=64, max_size=64)
 epochs = st.integers(0, EPOCH_MAX)
 addresses = st.builds(
     Address, st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str), st.integers(0, 65535)
 )
 messages = st.one_of(
-    st.builds(Hello, st.just(1), octets, octets, indices, mtus, key, st.binary(min_size=16, max_size=16)),
-    st.builds(Welcome, st.just(1), octets, indices, mtus, key, key, signature),
+    st.builds(Hello, st.just(1), octets, octets, indices, mtus, flows, epochs, key, knock),
+    st.builds(Welcome, st.just(1), octets, indices, mtus, flows, epochs, key, key, signature),
     st.builds(Proof, key, signature),
     st.builds(Accept, addresses),
     st.builds(Rekey, epochs, key),
@@ -117,13 +119,13 @@ def test_another_version_is_told_apart_from_garbage() -> None:
 
 @pytest.mark.parametrize("index", [0, INDEX_MAX + 1])
 def test_a_receiver_index_has_24_bits_and_is_not_zero(index: int) -> None:
-    hello = Hello(1, 3, 1, index, 1420, bytes(32), bytes(16))
+    hello = Hello(1, 3, 1, index, 1420, 128, 0, bytes(32), bytes(16))
     with pytest.raises(MessageError):
         decode(1, hello.body())
 
 
 def test_an_inner_mtu_below_ipv6s_least_is_refused() -> None:
-    hello = Hello(1, 3, 1, 7, MTU_BYTES_MIN - 1, bytes(32), bytes(16))
+    hello = Hello(1, 3, 1, 7, MTU_BYTES_MIN - 1, 0, 0, bytes(32), bytes(16))
     with pytest.raises(MessageError):
         decode(1, hello.body())
 
