@@ -89,9 +89,10 @@ oxi_dp *oxi_dp_new(const oxi_conf *conf)
                    conf->pool_pkts <= 8192 && conf->mtu_bytes >= OXI_MTU_MIN &&
                    conf->mtu_bytes <= OXI_MTU_MAX && conf->key_packets_max <= 1ULL << 28 &&
                    conf->rekey_packets >= 1 && conf->rekey_packets <= conf->key_packets_max &&
-                   conf->voice_hold_ns <= 5 * NS_PER_MS &&
                    (conf->aead == OXI_AEAD_AUTO || aead_exists(conf->aead)) && conf->workers >= 1 &&
                    conf->workers <= OXI_WORKERS_MAX;
+    for (uint32_t i = 0; is_good && i < OXI_CLASSES; i++)
+        is_good = conf->hold_ns[i] <= HOLD_NS_MAX;
     const aead_library *library = is_good ? crypto_library(conf->aead) : NULL;
     return library ? planes_new(conf, library) : NULL;
 }

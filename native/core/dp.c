@@ -81,6 +81,8 @@ bool dp_init(dp *d, const oxi_conf *conf, const aead_library *library)
     d->conf = *conf;
     d->handover.workers = d->sessions.workers = 1;
     d->library = library;
+    for (uint32_t i = 0; i < OXI_CLASSES; i++)
+        d->holds |= conf->hold_ns[i] > 0;
     d->wake_ns = NEVER_NS;
     bool is_ok = pool_init(d, &d->pool, conf->pool_pkts) && peers_init(d) &&
                  routes_init(d, &d->routes[0]) && routes_init(d, &d->routes[1]) &&

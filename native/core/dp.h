@@ -10,7 +10,7 @@
 #include "pkt.h"
 #include "ring.h"
 #include "split.h"
-#include "voice.h"
+#include "traffic_class.h"
 
 /* How many ICMP answers may still be given (too_big.c). */
 typedef struct too_big_bucket {
@@ -30,8 +30,9 @@ typedef struct dp {
     fifo inbox;           /* inner packets for the TUN; inner_bytes 0: an ICMP answer of our own */
     merge_table merge;    /* chains that may still grow */
     handover handover;    /* packets for peers of other workers */
-    voice_table voice;
+    rtp_table rtp;
     unpacker unpacker;
+    bool holds;           /* some class may wait */
     uint32_t offload;     /* OXI_OFFLOAD_*: what the kernel takes and gives in one piece */
     ring control;         /* QUIC datagrams for Python: datagram_slot */
     ring carrier;         /* data packets for the QUIC connection: datagram_slot */

@@ -8,8 +8,7 @@ static uint64_t wait_of(dp *d, const peer *pr, const pkt *p)
 {
     bool may_bundle = pr->current && pr->current->may_bundle && p->len <= BUNDLE_ITEM_MAX;
     bool has_room = d->pool.free_count > d->pool.count / 2;
-    bool is_asked = d->conf.voice_hold_ns > 0 && may_bundle && has_room;
-    return is_asked && voice_is(&d->voice, p) ? d->conf.voice_hold_ns : 0;
+    return may_bundle && has_room && d->holds ? d->conf.hold_ns[traffic_class_of(&d->rtp, p)] : 0;
 }
 
 static void hold(dp *d, peer *pr, pkt *p, uint64_t due_ns)

@@ -88,6 +88,7 @@ enum {
 #define ACK_DELAY_NS_MIN (5 * NS_PER_MS)
 #define ACK_DELAY_NS_MAX (25 * NS_PER_MS)
 #define ACK_DELAY_NS_SPARSE (250 * NS_PER_MS)
+#define HOLD_NS_MAX (5 * NS_PER_MS)
 #define SESSION_GRACE_NS (10 * NS_PER_S)
 #define SILENT_PING_NS (1 * NS_PER_S)
 #define TRAIN_SILENCE_NS (1 * NS_PER_S)

@@ -49,7 +49,7 @@ static inline void replay_mark_any(replay *r, uint64_t pn)
         replay_mark(r, pn);
 }
 
-/* Mark from..to - 1, as far as they are within the window below next; the numbers up to next stay as they are. */
+/* Mark from..to - 1, as far as they are within the window below next. */
 static inline void replay_mark_range(replay *r, uint64_t from, uint64_t to)
 {
     uint64_t low = r->next > REPLAY_WINDOW ? r->next - REPLAY_WINDOW : 0;

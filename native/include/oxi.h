@@ -44,6 +44,7 @@ typedef enum {
 enum { OXI_SUITE_AES256GCM = 1, OXI_SUITE_CHACHA20POLY1305 = 2 };
 enum { OXI_AEAD_AUTO = 0, OXI_AEAD_OPENSSL = 1, OXI_AEAD_IPSEC_MB = 2 };
 enum { OXI_AF_NONE = 0, OXI_AF_CARRIER = 1, OXI_AF_INET = 4, OXI_AF_INET6 = 6 };
+enum { OXI_CLASS_VOIP = 0, OXI_CLASS_GAMING = 1, OXI_CLASS_OTHER = 2, OXI_CLASSES = 3 };
 enum { OXI_DIR_OUT = 0, OXI_DIR_IN_DATAGRAM = 1, OXI_DIR_IN_PACKET = 2, OXI_DIRS = 3 };
 /* Whose time is taken: the stages of both paths, and the steps of the shell around them. */
 enum { OXI_TIMES_OUT = 0, OXI_TIMES_IN = 1, OXI_TIMES_SHELL = 2, OXI_TIMES = 3, OXI_STAGES_MAX = 16 };
@@ -69,7 +70,7 @@ typedef struct oxi_conf {
     uint64_t rekey_packets;       /* event OXI_EV_REKEY_WANTED after so many packets of an epoch */
     uint64_t key_packets_max;     /* nothing is sealed beyond; at most 2^28 */
     uint64_t key_age_ns_max;      /* nothing is sealed with an older key */
-    uint64_t voice_hold_ns;       /* how long voice waits for company in its datagram, at most 5 ms; 0: not */
+    uint64_t hold_ns[3];          /* how long a small packet of OXI_CLASS_* waits for others, at most 5 ms */
     uint32_t aead;                /* the crypto library, OXI_AEAD_*; AUTO: the fastest that is good */
     uint32_t reserved;
 } oxi_conf;

@@ -157,7 +157,7 @@ class DataPlane:
         rekey_packets: int = 1 << 26,
         key_packets_max: int = 1 << 28,
         key_age_ns_max: int = 600 * 10**9,
-        voice_hold_ns: int = 0,
+        hold_ns: tuple[int, int, int] = (0, 0, 0),
         library: str = "auto",
     ) -> None:
         conf = ffi.new("oxi_conf *")
@@ -169,7 +169,7 @@ class DataPlane:
         conf.rekey_packets = rekey_packets
         conf.key_packets_max = key_packets_max
         conf.key_age_ns_max = key_age_ns_max
-        conf.voice_hold_ns = voice_hold_ns
+        conf.hold_ns = hold_ns
         conf.aead = _AEADS[library]
         self._dp = lib.oxi_dp_new(conf)
         if self._dp == ffi.NULL:

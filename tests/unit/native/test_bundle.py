@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,11 +21,12 @@ from tests.native.rig import (
     Solo,
     drops,
     ipv4,
-    numbered,
+    ipv6,
     sums_must_hold,
 )  # fmt: skip
 
 HOLD_NS = 2 * MS
+VOIP = (HOLD_NS, 0, 0)
 ITEM_MAX = 512
 
 
@@ -136,7 +138,6 @@ def test_whatever_is_bundled_arrives(batches: list[list[int]], seed: int) -> Non
 def test_a_batch_of_datagrams_full_of_small_packets() -> None:
     """Far more packets than a batch holds."""
     rig = Solo(pool_pkts=8192)
-    packets = [numbered(n)[:24] for n in range(64 * 40)]
     packets = [ipv4(payload=struct.pack(">I", n)) for n in range(64 * 40)]
     datagrams = [rig.far.seal(bundle(packets[40 * n : 40 * n + 40])) for n in range(64)]
     rig.receive(*datagrams)
@@ -207,7 +208,7 @@ def known(rig: Solo, *calls: int) -> None:
 
 
 def test_voice_of_several_calls_waits_and_goes_together() -> None:
-    rig = Solo(may_bundle=True, voice_hold_ns=HOLD_NS)
+    rig = Solo(may_bundle=True, hold_ns=VOIP)
     known(rig, 1, 2, 3)
     packets = [rtp(3, ssrc=call, port=5000 + call) for call in (1, 2, 3)]
     for packet in packets:
@@ -221,7 +222,7 @@ def test_voice_of_several_calls_waits_and_goes_together() -> None:
 
 
 def test_what_is_not_yet_known_to_be_voice_does_not_wait() -> None:
-    rig = Solo(may_bundle=True, voice_hold_ns=HOLD_NS)
+    rig = Solo(may_bundle=True, hold_ns=VOIP)
     for n in range(3):
         rig.send(rtp(n))
         assert len(rig.sent()) == 1
@@ -229,37 +230,50 @@ def test_what_is_not_yet_known_to_be_voice_does_not_wait() -> None:
     assert rig.sent() == []
 
 
-@pytest.mark.parametrize("packet", [rtp(1, dscp=46), ipv4(INNER_B, INNER_A, bytes(30))])
-def test_expedited_forwarding_is_voice(packet: bytes) -> None:
-    rig = Solo(may_bundle=True, voice_hold_ns=HOLD_NS)
+@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize(
+    ("packet", "of"),
+    [
+        (rtp(1, dscp=46), 0),
+        (ipv6("fd00::2", "fd00::1", rtp(1)[20:], ecn=46 << 2), 0),
+        (rtp(1, dscp=32), 1),
+        (ipv4(INNER_B, INNER_A, bytes(30), ecn=32 << 2), 1),
+        (ipv4(INNER_B, INNER_A, bytes(30)), 2),
+        (rtp(1), 2),
+    ],
+)
+def test_each_class_waits_as_long_as_it_may(packet: bytes, of: int, which: int) -> None:
+    holds = [0, 0, 0]
+    holds[which] = 3 * MS
+    rig = Solo(may_bundle=True, hold_ns=tuple(holds))
     rig.send(packet)
-    is_marked = packet[1] >> 2 == 46
-    assert len(rig.sent()) == (0 if is_marked else 1)
+    assert len(rig.sent()) == (0 if of == which else 1)
+    assert len(rig.tick_until(rig.now_ns + 3 * MS)) == (1 if of == which else 0)
 
 
 @pytest.mark.parametrize("step", [0, 17, -1])
 def test_a_flow_that_does_not_count_up_is_no_voice(step: int) -> None:
-    rig = Solo(may_bundle=True, voice_hold_ns=HOLD_NS)
+    rig = Solo(may_bundle=True, hold_ns=VOIP)
     for n in range(20):
         rig.send(rtp(1000 + n * step))
         assert len(rig.sent()) == 1
 
 
-@pytest.mark.parametrize("conf", [{"voice_hold_ns": 0, "may_bundle": True}, {"voice_hold_ns": HOLD_NS}])
-def test_nothing_waits_where_it_is_not_asked(conf: dict[str, int]) -> None:
+@pytest.mark.parametrize("conf", [{"hold_ns": (0, 0, 0), "may_bundle": True}, {"hold_ns": VOIP}])
+def test_nothing_waits_where_it_is_not_asked(conf: dict[str, Any]) -> None:
     rig = Solo(**conf)
     talk(rig, 0, 10)
     assert len(rig.sent()) == 10
 
 
 def test_large_voice_does_not_wait() -> None:
-    rig = Solo(may_bundle=True, voice_hold_ns=HOLD_NS)
+    rig = Solo(may_bundle=True, hold_ns=VOIP)
     talk(rig, 0, 10, size=401)
     assert len(rig.sent()) == 10
 
 
 def test_another_small_packet_takes_what_waits_along() -> None:
-    rig = Solo(may_bundle=True, voice_hold_ns=HOLD_NS)
+    rig = Solo(may_bundle=True, hold_ns=VOIP)
     known(rig, 1)
     voice, other = rtp(3, ssrc=1, port=5001), down()
     rig.send(voice)
@@ -271,7 +285,7 @@ def test_another_small_packet_takes_what_waits_along() -> None:
 
 
 def test_so_much_voice_that_a_datagram_is_full_goes_at_once() -> None:
-    rig = Solo(may_bundle=True, voice_hold_ns=HOLD_NS)
+    rig = Solo(may_bundle=True, hold_ns=VOIP)
     known(rig, 1)
     packets = [rtp(3 + n, ssrc=1, port=5001) for n in range(40)]
     rig.send(*packets)
@@ -294,7 +308,7 @@ def test_so_much_voice_that_a_datagram_is_full_goes_at_once() -> None:
 def test_no_packet_overtakes_one_of_its_flow_or_waits_too_long(
     steps: list[tuple[int, int, bool, int]],
 ) -> None:
-    pair = Pair(may_bundle=True, voice_hold_ns=HOLD_NS, delay_ns=0)
+    pair = Pair(may_bundle=True, hold_ns=VOIP, delay_ns=0)
     next_of = [0] * 4
     sent: dict[int, list[bytes]] = {call: [] for call in range(5)}
     for call, count, has_others, wait_ns in steps:
@@ -321,7 +335,7 @@ def test_no_packet_overtakes_one_of_its_flow_or_waits_too_long(
 
 
 def test_what_waits_is_dropped_with_its_peer() -> None:
-    rig = Solo(may_bundle=True, voice_hold_ns=HOLD_NS)
+    rig = Solo(may_bundle=True, hold_ns=VOIP)
     known(rig, 1)
     talk(rig, 3, 2, ssrc=1, port=5001)
     rig.plane.peer_remove(rig.peer)
@@ -330,7 +344,7 @@ def test_what_waits_is_dropped_with_its_peer() -> None:
 
 
 def test_nothing_waits_when_buffers_run_short() -> None:
-    rig = Solo(may_bundle=True, voice_hold_ns=HOLD_NS, pool_pkts=256)
+    rig = Solo(may_bundle=True, hold_ns=VOIP, pool_pkts=256)
     known(rig, 1)
     filler = [down(bytes(1000)) for _ in range(64)]
     rig.send(*filler)
