@@ -159,6 +159,9 @@ def test_loss_is_told_soon_however_few_packets_there_are() -> None:
     ((at_ns, ack),) = receiver.acks
     assert ack.ranges == ((0, 65),)
     assert at_ns == receiver.opened[67], "the one before it had waited long enough already"
+    receiver.arrive(68)
+    receiver.pass_time(249 * MS)
+    assert len(receiver.acks) == 1, "and then there is time again"
 
 
 def test_many_bytes_are_acknowledged_soon() -> None:

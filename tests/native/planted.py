@@ -65,7 +65,10 @@ MUTANTS = (
         "    replay_mark((replay *)seen, p->pn);\n    return DROP_COUNT;\n}\n\nvoid wire_batch",
     ),
     Mutant(
-        "number not spent", "core/seal.c", "    sp->next_pn++;\n", "    sp->next_pn += p->inner_bytes != 0;\n"
+        "number not spent",
+        "core/seal.c",
+        ".next_pn++;",
+        ".next_pn;\n    s->paths[p->path].next_pn += p->inner_bytes != 0;",
     ),
     Mutant("nonce without the path", "core/aead.c", "store_be32(n.bytes, path)", "store_be32(n.bytes, 0)"),
     Mutant(
@@ -77,8 +80,8 @@ MUTANTS = (
     Mutant(
         "tag not checked",
         "core/aead_openssl.c",
-        "EVP_DecryptFinal_ex(ctx, none, &out) == 1",
-        "((void)none, true)",
+        "EVP_CipherFinal_ex(ctx, none, &out) == 1",
+        "(EVP_CipherFinal_ex(ctx, none, &out), true)",
     ),
     Mutant(
         "tag not checked by the other library",
@@ -113,6 +116,39 @@ MUTANTS = (
         "k->tx_packets == d->conf.rekey_packets",
         "k->tx_packets >= d->conf.rekey_packets",
     ),
+    Mutant("bundle larger than the path", "core/pack.c", " && most <= content_max(d, head)", ""),
+    Mutant("bundle of two ECN marks", "core/pack.c", "p->ecn == head->ecn &&", ""),
+    Mutant("bundle to two peers", "core/pack.c", "p->session == head->session && ", ""),
+    Mutant("bundle for who takes none", "core/pack.c", "p->session->may_bundle && ", ""),
+    Mutant("bundle counted as one packet", "core/pack.c", "head->inner_packets + p->inner_packets", "1"),
+    Mutant("bundle of large packets", "core/pack.c", "p->len <= BUNDLE_ITEM_MAX", "true"),
+    Mutant(
+        "length of an item one byte short",
+        "core/pack.c",
+        "write_varint(&w, len)",
+        "write_varint(&w, len - 1)",
+    ),
+    Mutant("bundle in a bundle", "core/pack.c", "*item == FRAME_BUNDLE || ", ""),
+    Mutant("frames of our own in a bundle", "core/pack.c", " || !frame_is_last(*item)", ""),
+    Mutant(
+        "the rest of a full batch lost",
+        "core/pack.c",
+        "        if (u->is_open)\n            return;\n",
+        "        u->is_open = false;\n",
+    ),
+    Mutant("item without a buffer not counted", "core/pack.c", "found_and_lost(d, len >", "(void)(len >"),
+    Mutant(
+        "voice held too long", "core/hold.c", "pr->held_due_ns > now_ns", "pr->held_due_ns + 1000000 > now_ns"
+    ),
+    Mutant("the last one held sets the time", "core/hold.c", "|| due_ns < pr->held_due_ns", "|| true"),
+    Mutant("held packets forgotten with their peer", "core/peer.c", "    hold_end(d, pr);\n", ""),
+    Mutant(
+        "held without end", "core/hold.c", "pr->held_count == HELD_MAX || pr->held_bytes", "pr->held_bytes"
+    ),
+    Mutant("buffers run out in hold", "core/hold.c", "d->pool.free_count > d->pool.count / 2", "true"),
+    Mutant("small packets pass by", "core/hold.c", "pr->held_count > 0 && p->len <=", "false && p->len <="),
+    Mutant("voice by a single packet", "core/traffic_class.c", "score == RTP_SCORE", "true"),
+    Mutant("voice whatever its numbers", "core/traffic_class.c", " && step >= 1 && step <= RTP_GAP_MAX", ""),
     Mutant("old session closed at once", "core/peer.c", "now_ns + SESSION_GRACE_NS", "now_ns"),
     Mutant("old session never closed", "core/liveness.c", "pr->before->expires_ns <= now_ns", "false"),
     Mutant("carrier not bound to its peer", "core/wire.c", "&& s->peer != p->peer)", "&& s->peer > 4096)"),
@@ -218,9 +254,7 @@ MUTANTS = (
     Mutant("ACK of unsent packets taken", "core/ack.c", "largest >= sp->next_pn || ", ""),
     Mutant("ACK of more than there are taken", "core/ack.c", "received > largest + 1 || ", ""),
     Mutant("ACK ranges below zero taken", "core/ack.c", "if (gap + more > below)", "if (false)"),
-    Mutant(
-        "ACK at once", "core/ack.c", "sp->ack_from_ns + ack_delay(d, s, path_id)", "sp->ack_from_ns"
-    ),
+    Mutant("ACK at once", "core/ack.c", "sp->ack_from_ns + ack_delay(d, s, path_id)", "sp->ack_from_ns"),
     Mutant("sparse ACKs at any time", "core/ack.c", " && sp->opened > ACK_SPARSE_AFTER", ""),
     Mutant("loss waits with its ACK", "core/ack.c", "is_sparse && !sp->ack_is_urgent", "is_sparse"),
     Mutant("urgency never ends", "core/ack.c", "    sp->ack_is_urgent = false;\n", ""),
@@ -271,8 +305,8 @@ MUTANTS = (
     Mutant(
         "held packets forgotten",
         "core/emit.c",
-        "        COUNT_ADD(d->stats.inner_held_packets, -1);\n    } else {",
-        "    } else {",
+        "        COUNT_ADD(d->stats.inner_held_packets, -(uint64_t)p->inner_packets);\n",
+        "",
     ),
     Mutant(
         "stop forgets the outbox",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 import struct
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oxidized.core.plane import SessionKeys, Suite
 from tests.differential.reference import BUNDLE, Inner, bundle, varint
 from tests.native.rig import (
-    HUB,
+    EDGE,
     INNER_A,
     INNER_B,
     MS,
@@ -22,6 +24,7 @@ from tests.native.rig import (
     drops,
     ipv4,
     ipv6,
+    key,
     sums_must_hold,
 )  # fmt: skip
 
@@ -104,11 +107,16 @@ def test_a_bundle_fits_the_path(payload_max: int) -> None:
 
 
 def test_peers_do_not_share() -> None:
+    """Also not when they are behind the same address."""
     rig = Solo(may_bundle=True)
     other = rig.plane.peer_add(keepalive_ns=0, dead_after_ns=10**10, is_initiator=False)
-    rig.plane.path_set(other, 0, HUB, PAYLOAD_MAX)
-    rig.send(down(), down())
-    assert len(rig.sent()) == 1
+    rig.plane.path_set(other, 0, EDGE, PAYLOAD_MAX)
+    rig.plane.routes_set([(ip_network("10.0.0.1/32"), rig.peer), (ip_network("10.0.0.9/32"), other)])
+    index = rig.plane.index_pick(77)
+    keys = SessionKeys(index, 0x777777, Suite.AES_256_GCM, key(1), key(2), True, True)
+    rig.plane.session_install(rig.now_ns, other, keys)
+    rig.send(down(), ipv4(INNER_B, "10.0.0.9"), down())
+    assert len(rig.sent()) == 3
 
 
 PACKETS = st.lists(st.integers(0, 700), min_size=1, max_size=64)
@@ -295,6 +303,16 @@ def test_so_much_voice_that_a_datagram_is_full_goes_at_once() -> None:
     found += [[inner.packet for inner in rig.far.open(datagram).of(Inner)] for _, datagram in rest]
     assert [packet for datagram in found for packet in datagram] == packets
     sums_must_hold(rig.plane)
+
+
+def test_no_more_than_32_packets_wait() -> None:
+    rig = Solo(may_bundle=True, hold_ns=VOIP)
+    found = []
+    for n in range(100):
+        rig.send(ipv4(INNER_B, INNER_A, struct.pack(">HHHH", 5, 5, 8, n), ecn=46 << 2))
+        found += contents(rig)
+        assert sums_must_hold(rig.plane)["inner_held_packets"] < 32
+    assert list(map(len, found)) == [32, 32, 32]
 
 
 @settings(max_examples=60)
