@@ -12,6 +12,7 @@ struct oxi_hdr {
     hdr_rx *rx;
     replay acked[OXI_PATHS_MAX];
     uint64_t clock_ns; /* that reading the clock takes */
+    uint8_t packet[PACKET_BYTES_MAX];
     uint8_t item[OXI_HDR_CODED_MAX + PACKET_BYTES_MAX];
 };
 
@@ -191,7 +192,8 @@ static int run(oxi_hdr *h, const uint8_t *data, const uint64_t *starts, const ox
         if (!arena_reserve(a))
             return OXI_E_NOMEM;
         coded[e->packet] = a->used;
-        if (compress(h, e->path, e->pn, packet, len, a->bytes + a->used, row))
+        memcpy(h->packet, packet, len); /* in the cache, as when it has just been read from the TUN */
+        if (compress(h, e->path, e->pn, h->packet, len, a->bytes + a->used, row))
             a->used += row->coded_bytes;
     }
     return OXI_OK;

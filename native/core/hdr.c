@@ -8,15 +8,13 @@
 #include "hdr_fields.h"
 #include "l4.h"
 
-enum { FLOW_LONG = 127, SPACING_MIN = 8, LAG_DEEP = 26, LAG_SPARE = 3, CHANGES_MAX = 16, CHANGE_STEP = 4 };
+enum { FLOW_LONG = 127, LAG_DEEP = 26, LAG_SPARE = 3, CHANGES_MAX = 16, CHANGE_STEP = 4 };
 typedef enum { DISTANCE_SHORT, DISTANCE_LONG, DISTANCE_EXACT } distance_form;
 
 typedef struct coding {
     hdr_tx_context *c;
-    const replay *acked;
+    hdr_place at;
     hdr_header *h;
-    uint32_t path;
-    uint64_t pn;
     hdr_candidate *ref;
     hdr_fields predicted;
     hdr_difference d;
@@ -65,8 +63,8 @@ static void differ(const hdr_tx_context *c, const hdr_header *h, const hdr_candi
 static bool is_covered(const coding *k)
 {
     const hdr_candidate *newest = &k->c->slots[k->c->newest % HDR_SLOTS];
-    if (newest->number != k->c->newest || newest->state != CANDIDATE_SENT || newest->path != k->path ||
-        hdr_candidate_is_lost(k->c, k->acked, newest))
+    if (newest->number != k->c->newest || newest->state != CANDIDATE_SENT || newest->path != k->at.path ||
+        hdr_candidate_is_lost(k->c, k->at.acked, newest))
         return false;
     hdr_fields now = k->h->now, predicted;
     uint32_t distance;
@@ -75,26 +73,17 @@ static bool is_covered(const coding *k)
     return !d.general && !d.jump;
 }
 
-static void lag_follow(hdr_tx_context *c, const hdr_candidate *ref, uint32_t distance)
+static uint8_t bias_wanted(const hdr_tx_context *c, uint32_t path)
 {
-    if (ref->number == c->ref_number && c->lag)
-        return;
-    c->ref_number = ref->number;
-    if ((int32_t)distance <= 0)
-        return;
-    c->lag = distance < c->lag || !c->lag ? distance : c->lag + (distance - c->lag + 3) / 4;
-}
-
-static uint8_t bias_wanted(const hdr_tx_context *c)
-{
-    return c->lag < LAG_DEEP ? 0 : (uint8_t)min_u64((c->lag - LAG_SPARE) / HDR_BIAS_UNIT, UINT8_MAX);
+    uint32_t lag = c->lags[path];
+    return lag < LAG_DEEP ? 0 : (uint8_t)min_u64((lag - LAG_SPARE) / HDR_BIAS_UNIT, UINT8_MAX);
 }
 
 static void distance_choose(coding *k)
 {
     uint32_t bias = (uint32_t)k->ref->f.bias * HDR_BIAS_UNIT;
     uint32_t rest = k->distance - bias;
-    if (k->ref->path != k->path || rest > UINT8_MAX) {
+    if (k->ref->path != k->at.path || rest > UINT8_MAX) {
         k->form = DISTANCE_EXACT;
         k->coded_distance = k->distance;
         return;
@@ -105,7 +94,8 @@ static void distance_choose(coding *k)
         return;
     uint32_t ahead = hdr_implied_ahead(k->ref->f.bias, rest);
     uint16_t number = (uint16_t)(k->ref->number + ahead);
-    if (ahead && !hdr_number_is_free(k->c, k->acked, k->ref, number))
+    bool is_early = k->c->packets - k->c->candidate_at < hdr_spacing(k->c, k->at.path, true);
+    if (ahead && (is_early || !hdr_number_is_free(k->c, &k->at, k->ref, number)))
         return;
     k->form = DISTANCE_SHORT;
     k->is_candidate = ahead > 0;
@@ -117,29 +107,32 @@ static void candidate_choose(coding *k)
 {
     hdr_tx_context *c = k->c;
     uint32_t since = c->packets - c->candidate_at;
-    uint32_t spacing = (uint32_t)max_u64(SPACING_MIN, c->lag > 2 * SPACING_MIN ? c->lag / 3 + 2 : 0);
     bool is_change = c->shape.profile != HDR_TCP && (k->d.general || k->d.jump);
     if (k->is_candidate)
         return;
-    bool is_due = since >= spacing;
-    if (is_change && !is_due && c->changes < CHANGES_MAX && !is_covered(k)) {
+    bool is_due = since >= hdr_spacing(c, k->at.path, false);
+    bool may_change = since >= hdr_spacing(c, k->at.path, true) && c->changes < CHANGES_MAX;
+    if (is_change && !is_due && may_change && !is_covered(k)) {
         is_due = true;
         c->changes = (uint8_t)(c->changes + CHANGE_STEP);
     }
     if (!is_change)
         c->changes = (uint8_t)(c->changes - (c->changes > 0));
-    if (!is_due || !hdr_number_next(c, k->acked, k->ref, &k->number))
+    if (!is_due)
+        return;
+    bool is_long_rtp = c->shape.profile == HDR_RTP && k->d.own & R_LONG && !k->d.general;
+    k->number = (uint16_t)(k->ref->number + R_CANDIDATE_AHEAD);
+    bool is_marked = is_long_rtp && hdr_number_is_free(c, &k->at, k->ref, k->number);
+    if (!is_marked && !hdr_number_next(c, &k->at, k->ref, &k->number))
         return;
     k->is_candidate = true;
-    uint8_t bias = bias_wanted(c);
+    uint8_t bias = bias_wanted(c, k->at.path);
     bool is_bias = bias != k->ref->f.bias && (!bias || !k->ref->f.bias || bias + 1 < k->ref->f.bias ||
                                               bias > k->ref->f.bias + 2);
     if (is_bias) {
         k->h->now.bias = bias;
         k->d.general |= G_BIAS;
     }
-    bool is_marked = k->d.own & R_LONG && c->shape.profile == HDR_RTP && !k->d.general &&
-                     (uint16_t)(k->number - k->ref->number) == R_CANDIDATE_AHEAD;
     if (is_marked)
         k->d.own |= R_CANDIDATE;
     else
@@ -198,7 +191,6 @@ static void code_by_reference(coding *k, writer *w)
     hdr_fields *now = &k->h->now;
     bool may_switch = may_switch_modes(k->c, now);
     differ(k->c, k->h, k->ref, may_switch, now, &k->predicted, &k->distance, &k->d);
-    lag_follow(k->c, k->ref, k->distance);
     distance_choose(k);
     candidate_choose(k);
     form_write(k, w);
@@ -207,12 +199,11 @@ static void code_by_reference(coding *k, writer *w)
 /* False: there is no number for the candidate it has to be. */
 static bool code_setup(coding *k, writer *w)
 {
-    if (!hdr_number_next(k->c, k->acked, k->ref, &k->number))
+    if (!hdr_number_next(k->c, &k->at, k->ref, &k->number))
         return false;
     k->is_candidate = true;
     k->h->now.bias = 0;
     write_u8(w, FORM_SETUP);
-    write_u8(w, k->c->generation);
     write_be16(w, k->number);
     hdr_chain_write(k->h, w);
     k->c->setup_at = k->c->packets;
@@ -224,14 +215,17 @@ static hdr_tx_context *context_of(hdr_tx *tx, const uint8_t *data, uint32_t len,
 {
     uint32_t hash;
     hdr_tx_context *c = hdr_tx_find(tx, h, &hash);
-    if (!c && h->shape.profile == HDR_RTP && hdr_tx_is_doubtful(tx, h)) {
+    hdr_rtp_doubt doubt = RTP_SURE;
+    if (!c && h->shape.profile == HDR_RTP)
+        doubt = hdr_tx_doubt(tx, h);
+    if (doubt != RTP_SURE) {
         bool is_there = hdr_chain_parse(data, len, false, h);
         OXI_ASSERT(is_there);
         c = hdr_tx_find(tx, h, &hash);
     }
     /* A connection that begins or ends: no second packet looks like this one. */
     bool is_once = h->shape.profile == HDR_TCP && h->now.flags & (TCP_SYN | TCP_RST | TCP_FIN);
-    if (c || is_once)
+    if (c || is_once || doubt == RTP_UNSURE)
         return c;
     if (h->shape.profile == HDR_TCP)
         h->now.stride = len - h->header_bytes;
@@ -252,10 +246,10 @@ bool hdr_compress(hdr_tx *tx, const replay *acked, uint32_t path, uint64_t pn, c
     result->header_bytes = (uint16_t)h.header_bytes;
     if (!c)
         return false;
-    hdr_tx_used(tx, c);
+    hdr_tx_used(tx, c, path);
     hdr_acks_look(c, acked);
     hdr_trend_follow(c, &h);
-    coding k = { .c = c, .acked = acked, .h = &h, .path = path, .pn = pn };
+    coding k = { .c = c, .at = { acked, path, pn }, .h = &h };
     k.ref = hdr_reference_pick(c, path);
     writer w = writer_of(out, HDR_CODED_MAX);
     uint32_t flow = (uint32_t)(c - tx->contexts);
@@ -286,34 +280,54 @@ typedef struct restoring {
     uint64_t pn;
     reader r;
     const hdr_candidate *ref;
+    uint32_t slot;  /* of the reference */
     uint32_t distance;
     uint32_t ahead; /* number of the candidate this packet is, above the reference's; 0: it is none */
     hdr_fields now;
     hdr_once once;
 } restoring;
 
-/* The set-up of a flow that this context does not know yet; an older one than that is restored, not kept. */
-static bool is_newer_flow(const hdr_rx_context *c, const restoring *x, const hdr_header *h, uint8_t generation)
+/* Whether a set-up begins a flow that this context does not know yet; one of the flow before that comes late is
+ * restored, but not kept. On one path the packet numbers tell; across paths the numbers of candidates. */
+static bool is_newer_flow(const hdr_rx_context *c, const restoring *x, uint16_t number)
 {
-    if (!c->is_used)
-        return true;
-    bool is_same = memcmp(&c->shape, &h->shape, sizeof c->shape) == 0 &&
-                   memcmp(c->fixed, h->fixed, h->shape.header_bytes) == 0;
-    if (generation == c->generation)
-        return !is_same;
     const hdr_candidate *newest = NULL;
     for (uint32_t i = 0; i < HDR_KEPT; i++) {
         const hdr_candidate *k = &c->kept[i];
-        if (k->state != CANDIDATE_NONE && k->path == x->path && (!newest || k->pn > newest->pn))
+        if (k->state == CANDIDATE_NONE)
+            continue;
+        bool is_here = k->path == x->path && k->pn != x->pn;
+        bool newest_is_here = newest && newest->path == x->path && newest->pn != x->pn;
+        if (!newest || (is_here && !newest_is_here) ||
+            (is_here == newest_is_here && (int16_t)(uint16_t)(k->number - newest->number) > 0))
             newest = k;
     }
-    return newest ? x->pn > newest->pn : (int8_t)(uint8_t)(generation - c->generation) > 0;
+    if (!newest)
+        return true;
+    bool is_here = newest->path == x->path && newest->pn != x->pn;
+    return is_here ? x->pn > newest->pn : (int16_t)(uint16_t)(number - newest->number) > 0;
+}
+
+/* Which flow a set-up belongs to: the one that is there, a newer one that takes its place, or neither. */
+static bool flow_takes_over(restoring *x, const hdr_header *h, uint16_t number)
+{
+    hdr_rx_context *c = x->c;
+    bool is_same = c->is_used && memcmp(&c->shape, &h->shape, sizeof c->shape) == 0 &&
+                   memcmp(c->fixed, h->fixed, h->shape.header_bytes) == 0;
+    if (is_same)
+        return true;
+    if (c->is_used && !is_newer_flow(c, x, number))
+        return false;
+    memset(c, 0, offsetof(hdr_rx_context, fixed));
+    c->is_used = 1;
+    c->shape = h->shape;
+    memcpy(c->fixed, h->fixed, h->shape.header_bytes);
+    return true;
 }
 
 static hdr_verdict restore_setup(restoring *x, uint8_t *out, uint32_t cap, hdr_result *result)
 {
     hdr_header h;
-    uint8_t generation = read_u8(&x->r);
     uint16_t number = read_be16(&x->r);
     hdr_verdict verdict = hdr_chain_read(&x->r, &h);
     if (verdict != HDR_OK)
@@ -323,17 +337,8 @@ static hdr_verdict restore_setup(restoring *x, uint8_t *out, uint32_t cap, hdr_r
         return HDR_BAD_FORM;
     if (!hdr_chain_build(&h.shape, h.fixed, &h.now, &h.once, x->r.at, (uint32_t)reader_left(&x->r), out, cap))
         return HDR_TOO_LONG;
-    hdr_rx_context *c = x->c;
-    bool is_newer = is_newer_flow(c, x, &h, generation);
-    if (is_newer) {
-        memset(c, 0, offsetof(hdr_rx_context, fixed));
-        c->is_used = 1;
-        c->generation = generation;
-        c->shape = h.shape;
-        memcpy(c->fixed, h.fixed, h.shape.header_bytes);
-    }
-    if (is_newer || generation == c->generation)
-        hdr_keep(c, number, x->path, x->pn, &h.now);
+    if (flow_takes_over(x, &h, number))
+        hdr_keep(x->c, number, x->path, x->pn, &h.now);
     result->kind = HDR_SETUP;
     result->profile = h.shape.profile;
     result->header_bytes = (uint16_t)(h.shape.header_bytes + sack);
@@ -345,21 +350,20 @@ static hdr_verdict reference_read(restoring *x, uint8_t first)
     uint32_t distance = first & FORM_DISTANCE;
     if (first == FORM_EXACT) {
         uint16_t number = read_be16(&x->r);
+        x->slot = number % HDR_SLOTS;
         x->distance = unzigzag(read_number(&x->r));
         x->ref = hdr_kept_exact(x->c, number);
     } else {
         if (distance == 0)
             return HDR_BAD_FORM;
-        x->ref = hdr_kept_latest(x->c, first >> FORM_SLOT_SHIFT & (HDR_SLOTS - 1), x->path, x->pn);
+        x->slot = first >> FORM_SLOT_SHIFT & (HDR_SLOTS - 1);
+        x->ref = hdr_kept_latest(x->c, x->slot, x->path, x->pn);
         x->distance = distance == HDR_LONG ? read_u8(&x->r) : distance;
     }
     if (x->r.is_bad)
         return HDR_TRUNCATED;
-    if (!x->ref) {
-        uint64_t *failed_next = &x->c->failed_next[x->path];
-        *failed_next = max_u64(*failed_next, x->pn + 1);
+    if (!x->ref)
         return HDR_UNKNOWN_REFERENCE;
-    }
     if (first == FORM_EXACT)
         return HDR_OK;
     if (distance != HDR_LONG)
@@ -420,6 +424,27 @@ static hdr_verdict fields_read(restoring *x, bool is_extended)
     return x->r.is_bad ? HDR_TRUNCATED : HDR_OK;
 }
 
+/* The compressor learns that this packet has arrived, and not that it could not be restored. If it is a candidate,
+ * a later reference to its slot must not find the one before. */
+static void failure_note(restoring *x, uint8_t first)
+{
+    static const hdr_candidate none;
+    hdr_difference d = { 0 };
+    uint32_t distance = first & FORM_DISTANCE;
+    uint8_t general;
+    if (distance != 0 && distance != HDR_LONG) {
+        for (uint8_t bias = 0; bias <= 1; bias++) { /* that of the reference is not known */
+            uint32_t ahead = hdr_implied_ahead(bias, distance);
+            if (ahead)
+                hdr_keep_failed(x->c, (x->slot + ahead) % HDR_SLOTS, x->path, x->pn);
+        }
+    }
+    x->ref = &none;
+    bool is_extended = first & FORM_EXTENDED || first == FORM_EXACT;
+    if (is_extended && extension_read(x, &general, &d) == HDR_OK && x->ahead)
+        hdr_keep_failed(x->c, (x->slot + x->ahead) % HDR_SLOTS, x->path, x->pn);
+}
+
 static hdr_verdict restore_by_reference(restoring *x, uint8_t first, uint8_t *out, uint32_t cap,
                                         hdr_result *result)
 {
@@ -427,6 +452,8 @@ static hdr_verdict restore_by_reference(restoring *x, uint8_t first, uint8_t *ou
     if (!x->c->is_used)
         return HDR_UNKNOWN_FLOW;
     hdr_verdict verdict = reference_read(x, first);
+    if (verdict == HDR_UNKNOWN_REFERENCE)
+        failure_note(x, first);
     if (verdict != HDR_OK)
         return verdict;
     bool is_extended = first & FORM_EXTENDED || first == FORM_EXACT;

@@ -154,9 +154,10 @@ hdr_tx_context *hdr_tx_admit(hdr_tx *tx, const hdr_header *h, uint32_t hash)
     hdr_tx_context *c = bucket_is_full(tx, hash) ? NULL : context_free(tx);
     if (!c)
         return NULL;
-    uint8_t generation = (uint8_t)(c->generation + 1);
+    /* Numbers go on, so that none means a candidate of the flow that had this id before. */
+    uint16_t newest = c->newest;
     memset(c, 0, offsetof(hdr_tx_context, fixed));
-    c->generation = generation;
+    c->newest = newest;
     c->shape = h->shape;
     c->hash = hash;
     memcpy(c->fixed, h->fixed, h->shape.header_bytes);
@@ -167,10 +168,11 @@ hdr_tx_context *hdr_tx_admit(hdr_tx *tx, const hdr_header *h, uint32_t hash)
     return c;
 }
 
-void hdr_tx_used(hdr_tx *tx, hdr_tx_context *c)
+void hdr_tx_used(hdr_tx *tx, hdr_tx_context *c, uint32_t path)
 {
     c->used_at = tx->packets;
     c->packets++;
+    c->path_at[path] = c->packets;
     bool is_established = c->packets >= HDR_PROBATION_PACKETS;
     if (list_of(tx, c)->newest == c - tx->contexts && c->is_established == is_established)
         return;
@@ -179,22 +181,51 @@ void hdr_tx_used(hdr_tx *tx, hdr_tx_context *c)
     list_add(tx, c);
 }
 
-/* A pair of ports that shows one new source after the other only looks like RTP. */
-bool hdr_tx_is_doubtful(hdr_tx *tx, const hdr_header *h)
+/* What looks like RTP is taken for it at once where it comes with the marks of voice, otherwise when two packets
+ * show the same source. A pair of ports that shows one source after the other is something else. */
+hdr_rtp_doubt hdr_tx_doubt(hdr_tx *tx, const hdr_header *h)
 {
+    const uint8_t *l4 = h->fixed + h->shape.l4_at;
     uint32_t hash = hash_of(tx->hash_key, h->fixed, h->shape.l4_at + 4U);
-    uint32_t i = hash & (HDR_DOUBTS - 1);
-    if (tx->doubts[i].tag != (uint16_t)(hash >> 16)) {
-        tx->doubts[i].tag = (uint16_t)(hash >> 16);
-        tx->doubts[i].count = 0;
-    }
-    if (tx->doubts[i].count >= HDR_DOUBTS_MAX)
-        return true;
-    tx->doubts[i].count++;
-    return false;
+    uint32_t i = hash & (HDR_DOUBTS - 1), source = hdr_rtp_source(l4);
+    bool is_known = tx->doubts[i].tag == (uint16_t)(hash >> 16);
+    if (is_known && tx->doubts[i].source == source)
+        return RTP_SURE;
+    uint32_t sources = is_known ? tx->doubts[i].sources : 0;
+    if (sources >= HDR_DOUBTS_MAX)
+        return RTP_NEVER;
+    tx->doubts[i].tag = (uint16_t)(hash >> 16);
+    tx->doubts[i].source = source;
+    tx->doubts[i].sources = (uint16_t)(sources + 1);
+    return hdr_rtp_is_voice(l4, h->now.tos[h->shape.levels - 1]) ? RTP_SURE : RTP_UNSURE;
 }
 
 /* ---- candidates of the compressor ---- */
+
+static void lag_follow(hdr_tx_context *c, const hdr_candidate *k)
+{
+    uint32_t lag = c->packets - k->at, *known = &c->lags[k->path];
+    *known = *known == 0 || lag < *known ? lag : *known + (lag - *known + 3) / 4;
+}
+
+static bool is_acked(const hdr_candidate *k, const replay *acked)
+{
+    const replay *seen = &acked[k->path];
+    bool is_within = k->pn < seen->next && seen->next - k->pn <= REPLAY_WINDOW;
+    return k->state == CANDIDATE_ACKED || (k->state == CANDIDATE_SENT && is_within && replay_has(seen, k->pn));
+}
+
+/* A candidate that is acknowledged no sooner than one of another path with a higher number may have come too
+ * late to be restored. */
+static bool has_later(const hdr_tx_context *c, const hdr_candidate *k, const replay *acked)
+{
+    for (uint32_t i = 0; i < HDR_SLOTS; i++) {
+        const hdr_candidate *other = &c->slots[i];
+        if ((int16_t)(uint16_t)(other->number - k->number) > 0 && is_acked(other, acked))
+            return true;
+    }
+    return false;
+}
 
 void hdr_acks_look(hdr_tx_context *c, const replay *acked)
 {
@@ -203,11 +234,34 @@ void hdr_acks_look(hdr_tx_context *c, const replay *acked)
         const replay *seen = &acked[k->path];
         if (k->state != CANDIDATE_SENT || k->pn >= seen->next)
             continue;
-        if (seen->next - k->pn > REPLAY_WINDOW)
+        bool is_seen = seen->next - k->pn <= REPLAY_WINDOW && replay_has(seen, k->pn);
+        if (is_seen) {
+            lag_follow(c, k);
+            k->state = has_later(c, k, acked) ? CANDIDATE_NONE : CANDIDATE_ACKED;
+        } else if (seen->next - k->pn > REPLAY_WINDOW) {
             k->state = CANDIDATE_NONE;
-        else if (replay_has(seen, k->pn))
-            k->state = CANDIDATE_ACKED;
+        }
     }
+}
+
+/* On one path what was sent first mostly arrives first: three candidates in flight and the one in use are four.
+ * Between paths a packet may arrive a whole lag later than what was sent after it. A reference may be three lags
+ * old, and one candidate for each lag leaves it among those that are kept. */
+uint32_t hdr_spacing(const hdr_tx_context *c, uint32_t path, bool is_implied)
+{
+    uint32_t paths = 0, lag = 0;
+    for (uint32_t i = 0; i < OXI_PATHS_MAX; i++) {
+        if (c->path_at[i] == 0 || c->packets - c->path_at[i] > HDR_PATH_RECENT)
+            continue;
+        paths++;
+        uint32_t own = c->lags[i] ? c->lags[i] : i == path ? 0 : HDR_LAG_UNKNOWN;
+        lag = (uint32_t)max_u64(lag, own);
+    }
+    if (paths > 1)
+        return (uint32_t)max_u64(lag, HDR_SPACING_MIN);
+    if (is_implied)
+        return lag / HDR_SLOTS;
+    return lag > HDR_LAG_SHALLOW ? (uint32_t)max_u64(lag / (HDR_SLOTS - 1) + 2, HDR_SPACING_MIN) : HDR_SPACING_MIN;
 }
 
 bool hdr_candidate_is_lost(const hdr_tx_context *c, const replay *acked, const hdr_candidate *k)
@@ -230,21 +284,25 @@ hdr_candidate *hdr_reference_pick(hdr_tx_context *c, uint32_t path)
     return best;
 }
 
-bool hdr_number_is_free(const hdr_tx_context *c, const replay *acked, const hdr_candidate *ref, uint16_t number)
+bool hdr_number_is_free(const hdr_tx_context *c, const hdr_place *at, const hdr_candidate *ref, uint16_t number)
 {
     const hdr_candidate *k = &c->slots[number % HDR_SLOTS];
     if ((int16_t)(uint16_t)(number - c->newest) <= 0 || k == ref)
         return false;
     if (ref && (uint16_t)(number - ref->number) > HDR_AHEAD)
         return false;
-    return k->state != CANDIDATE_SENT || hdr_candidate_is_lost(c, acked, k);
+    /* A second one in the same datagram would be lost with the first. */
+    const hdr_candidate *newest = &c->slots[c->newest % HDR_SLOTS];
+    if (newest->state == CANDIDATE_SENT && newest->pn == at->pn && newest->path == at->path)
+        return false;
+    return k->state != CANDIDATE_SENT || hdr_candidate_is_lost(c, at->acked, k);
 }
 
-bool hdr_number_next(const hdr_tx_context *c, const replay *acked, const hdr_candidate *ref, uint16_t *number)
+bool hdr_number_next(const hdr_tx_context *c, const hdr_place *at, const hdr_candidate *ref, uint16_t *number)
 {
     for (uint32_t i = 1; i <= HDR_SLOTS; i++) {
         *number = (uint16_t)(c->newest + i);
-        if (hdr_number_is_free(c, acked, ref, *number))
+        if (hdr_number_is_free(c, at, ref, *number))
             return true;
     }
     return false;
@@ -280,8 +338,19 @@ const hdr_candidate *hdr_kept_latest(const hdr_rx_context *c, uint32_t slot, uin
         if (!best || (int16_t)(uint16_t)(k->number - best->number) > 0)
             best = k;
     }
-    /* Something later could not be restored, and may have been the candidate that is meant. */
-    return best && best->pn < c->failed_next[path] ? NULL : best;
+    /* Something in between could not be restored, and is the candidate that is meant. */
+    bool is_failed = best && c->failed_path[slot] == path && best->pn < c->failed_next[slot] &&
+                     c->failed_next[slot] <= pn;
+    return is_failed ? NULL : best;
+}
+
+void hdr_keep_failed(hdr_rx_context *c, uint32_t slot, uint32_t path, uint64_t pn)
+{
+    bool is_older = c->failed_path[slot] == path && c->failed_next[slot] > pn;
+    if (is_older)
+        return;
+    c->failed_next[slot] = pn + 1;
+    c->failed_path[slot] = (uint8_t)path;
 }
 
 const hdr_candidate *hdr_kept_exact(const hdr_rx_context *c, uint16_t number)

@@ -15,11 +15,23 @@ enum {
     HDR_REFRESH_PACKETS = 4096, /* of one flow between two set-ups: 40 bytes of 4,096 are 0.01 a packet */
     HDR_LOST_PNS = 3,        /* not acknowledged though so many later numbers are */
     HDR_LOST_PACKETS = 512,  /* of the flow: on a path that acknowledges nothing */
+    HDR_PATH_RECENT = 1024,  /* packets of the flow for which a path counts as in use */
+    HDR_LAG_UNKNOWN = 1024,  /* taken for the lag of another path that has acknowledged nothing yet */
+    HDR_SPACING_MIN = HDR_STEP,
+    HDR_LAG_SHALLOW = 2 * HDR_SPACING_MIN,
     HDR_DOUBTS = 64,
     HDR_DOUBTS_MAX = 4       /* sources that one pair of ports may show before it is not RTP */
 };
 
+typedef enum { RTP_SURE, RTP_UNSURE, RTP_NEVER } hdr_rtp_doubt;
 typedef enum { CANDIDATE_NONE, CANDIDATE_SENT, CANDIDATE_ACKED } hdr_candidate_state;
+
+/* The datagram that a packet is to travel in, and those that have arrived. */
+typedef struct hdr_place {
+    const replay *acked;
+    uint32_t path;
+    uint64_t pn;
+} hdr_place;
 
 typedef struct hdr_candidate {
     hdr_fields f;
@@ -46,18 +58,17 @@ typedef struct hdr_trend {
 
 typedef struct hdr_tx_context {
     hdr_shape shape;
-    uint8_t generation;
     uint8_t is_established;
     uint8_t changes;      /* rises with each candidate made because of a change */
     uint16_t bucket_next;
     uint16_t newer, older; /* in its list of use */
     uint16_t newest;      /* number of the latest candidate */
-    uint16_t ref_number;  /* of the latest reference */
     uint32_t hash;
     uint32_t packets;
     uint32_t setup_at;
     uint32_t candidate_at;
-    uint32_t lag;         /* distance at which candidates are acknowledged */
+    uint32_t path_at[OXI_PATHS_MAX]; /* the latest packet on each path; 0: none */
+    uint32_t lags[OXI_PATHS_MAX];    /* packets of the flow until a candidate is acknowledged; 0: not known */
     uint64_t used_at;     /* in packets of all flows */
     hdr_trend trend;
     hdr_candidate slots[HDR_SLOTS];
@@ -76,8 +87,9 @@ struct hdr_tx {
     uint32_t bucket_mask;
     hdr_list probation, established;
     struct {
+        uint32_t source;  /* of RTP, the latest */
         uint16_t tag;
-        uint16_t count;
+        uint16_t sources; /* seen one after the other */
     } doubts[HDR_DOUBTS];
     hdr_tx_context *contexts;
     uint16_t *buckets;
@@ -86,8 +98,10 @@ struct hdr_tx {
 typedef struct hdr_rx_context {
     hdr_shape shape;
     uint8_t is_used;
-    uint8_t generation;
-    uint64_t failed_next[OXI_PATHS_MAX]; /* largest packet number with an unknown reference, + 1 */
+    /* Packet number + 1 of the latest packet that would have become a candidate of a slot, but could not be
+     * restored; and its path. 0: none. */
+    uint64_t failed_next[HDR_SLOTS];
+    uint8_t failed_path[HDR_SLOTS];
     hdr_candidate kept[HDR_KEPT];
     uint8_t fixed[HDR_FIXED_MAX];
 } hdr_rx_context;
@@ -100,17 +114,20 @@ struct hdr_rx {
 /* ---- compressor ---- */
 hdr_tx_context *hdr_tx_find(hdr_tx *tx, const hdr_header *h, uint32_t *hash);
 hdr_tx_context *hdr_tx_admit(hdr_tx *tx, const hdr_header *h, uint32_t hash); /* NULL: no place for it */
-void hdr_tx_used(hdr_tx *tx, hdr_tx_context *c);
-bool hdr_tx_is_doubtful(hdr_tx *tx, const hdr_header *h);
+void hdr_tx_used(hdr_tx *tx, hdr_tx_context *c, uint32_t path);
+hdr_rtp_doubt hdr_tx_doubt(hdr_tx *tx, const hdr_header *h);
 void hdr_acks_look(hdr_tx_context *c, const replay *acked);
 /* The newest candidate that may be named, one of this path before others. NULL: none. */
 hdr_candidate *hdr_reference_pick(hdr_tx_context *c, uint32_t path);
-bool hdr_number_is_free(const hdr_tx_context *c, const replay *acked, const hdr_candidate *ref, uint16_t number);
-/* For a candidate that may be made now. False: none. ref NULL: a set-up. */
-bool hdr_number_next(const hdr_tx_context *c, const replay *acked, const hdr_candidate *ref, uint16_t *number);
+/* Whether a packet of the datagram (path, pn) may become the candidate of this number. ref NULL: a set-up. */
+bool hdr_number_is_free(const hdr_tx_context *c, const hdr_place *at, const hdr_candidate *ref, uint16_t number);
+bool hdr_number_next(const hdr_tx_context *c, const hdr_place *at, const hdr_candidate *ref, uint16_t *number);
 void hdr_candidate_sent(hdr_tx_context *c, uint16_t number, uint32_t path, uint64_t pn, const hdr_fields *f);
 bool hdr_candidate_is_lost(const hdr_tx_context *c, const replay *acked, const hdr_candidate *k);
 uint32_t hdr_distance(const hdr_tx_context *c, const hdr_fields *now, const hdr_candidate *ref);
+/* Packets of the flow that lie at least between two candidates, so that what is under way to the restorer does
+ * not find its reference pushed out; is_implied: the distance alone would make it one. */
+uint32_t hdr_spacing(const hdr_tx_context *c, uint32_t path, bool is_implied);
 void hdr_trend_follow(hdr_tx_context *c, hdr_header *h);
 /* Keeps modes of the reference where they do as well as those that the trend suggests. */
 void hdr_modes_settle(const hdr_shape *s, const hdr_fields *ref, const hdr_fields *predicted, bool may_switch,
@@ -119,6 +136,8 @@ void hdr_modes_settle(const hdr_shape *s, const hdr_fields *ref, const hdr_field
 /* ---- restorer ---- */
 const hdr_candidate *hdr_kept_latest(const hdr_rx_context *c, uint32_t slot, uint32_t path, uint64_t pn);
 const hdr_candidate *hdr_kept_exact(const hdr_rx_context *c, uint16_t number);
+/* A packet that would have become the candidate of this slot could not be restored. */
+void hdr_keep_failed(hdr_rx_context *c, uint32_t slot, uint32_t path, uint64_t pn);
 void hdr_keep(hdr_rx_context *c, uint16_t number, uint32_t path, uint64_t pn, const hdr_fields *f);
 
 /* ---- both ---- */

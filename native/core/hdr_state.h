@@ -123,7 +123,9 @@ void hdr_rtp_differ(const hdr_fields *now, const hdr_fields *ref, const hdr_once
 void hdr_rtp_write(const hdr_difference *d, writer *w);
 hdr_verdict hdr_rtp_read(reader *r, hdr_difference *d, hdr_once *once);
 void hdr_rtp_apply(const hdr_difference *d, const hdr_fields *ref, uint32_t distance, hdr_fields *out);
-uint32_t hdr_rtp_stride_guess(uint8_t payload_type);
+uint32_t hdr_rtp_stride_guess(const uint8_t *udp);
+uint32_t hdr_rtp_source(const uint8_t *udp);
+bool hdr_rtp_is_voice(const uint8_t *udp, uint8_t tos);
 
 void hdr_tcp_options(const uint8_t *tcp, uint32_t tcp_bytes, hdr_header *h);
 void hdr_tcp_take(const hdr_shape *s, uint8_t *fixed, hdr_fields *f);

@@ -51,8 +51,7 @@ static void stride_follow(hdr_tx_context *c, const hdr_header *h, uint32_t dista
     const hdr_fields *now = &h->now;
     bool is_rtp = c->shape.profile == HDR_RTP;
     if (c->packets <= 1) {
-        uint8_t type = is_rtp ? h->fixed[h->shape.l4_at + 8 + 1] : 0;
-        t->stride = is_rtp ? hdr_rtp_stride_guess(type) : now->stride;
+        t->stride = is_rtp ? hdr_rtp_stride_guess(h->fixed + h->shape.l4_at) : now->stride;
         t->stride_seen = t->stride;
         return;
     }

@@ -7,7 +7,7 @@
 #include "l4.h"
 
 enum { RTP_BYTES = 12, RTP_PORT_MIN = 1024, RTP_MARKER = 0x80, RTP_STATIC_TYPES = 35, RTP_DYNAMIC_TYPES = 96,
-       AUDIO_STRIDE = 160 /* 20 ms at 8 kHz, RFC 3551 table 4 */ };
+       PORTS_MIN = 8000, PORTS_END = 32768, DSCP_EF = 46, AUDIO_STRIDE = 160 /* 20 ms at 8 kHz, RFC 3551 table 4 */ };
 
 uint32_t hdr_rtp_bytes(const uint8_t *rtp) { return RTP_BYTES + 4U * (rtp[0] & 0x0f); }
 
@@ -24,7 +24,20 @@ bool hdr_rtp_fits(const uint8_t *udp, uint32_t udp_bytes)
     return rtp[0] >> 6 == 2 && is_port && is_type && UDP_HEADER + hdr_rtp_bytes(rtp) <= udp_bytes;
 }
 
-uint32_t hdr_rtp_stride_guess(uint8_t payload_type) { return payload_type < RTP_STATIC_TYPES ? AUDIO_STRIDE : 0; }
+static uint32_t type_of(const uint8_t *udp) { return udp[UDP_HEADER + 1] & 0x7f; }
+
+uint32_t hdr_rtp_stride_guess(const uint8_t *udp) { return type_of(udp) < RTP_STATIC_TYPES ? AUDIO_STRIDE : 0; }
+
+uint32_t hdr_rtp_source(const uint8_t *udp) { return load_be32(udp + UDP_HEADER + 8); }
+
+/* By its DSCP (RFC 4594 section 4.1), or a registered type between the ports that RTP is mostly given. */
+bool hdr_rtp_is_voice(const uint8_t *udp, uint8_t tos)
+{
+    uint32_t source = load_be16(udp), target = load_be16(udp + 2);
+    bool is_range = source >= PORTS_MIN && source < PORTS_END && target >= PORTS_MIN && target < PORTS_END;
+    bool is_typed = is_range && !(source & 1) && !(target & 1) && type_of(udp) < RTP_STATIC_TYPES;
+    return (udp[UDP_HEADER] & 0x0f) == 0 && (tos >> 2 == DSCP_EF || is_typed);
+}
 
 void hdr_rtp_take(uint8_t *rtp, hdr_fields *f, hdr_once *once)
 {
