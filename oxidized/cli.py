@@ -1,4 +1,4 @@
-"""`oxidized`: run the daemon, check a configuration, make keys. Each verb imports only what it needs."""
+"""`oxidized`: run the daemon, check a configuration, make keys, try header compression. Each verb imports only what it needs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,20 @@ def _parser() -> argparse.ArgumentParser:
     keygen.set_defaults(run=_keygen)
     pubkey = verbs.add_parser("pubkey", help="read a private key on standard input, print its public key")
     pubkey.set_defaults(run=_pubkey)
+    _headers_parser(verbs.add_parser("headers", help="what header compression does to captured packets"))
     return parser
+
+
+def _headers_parser(headers: argparse.ArgumentParser) -> None:
+    headers.add_argument("captures", metavar="PCAP", nargs="+", help="pcap or pcapng, or either as .gz")
+    headers.add_argument("--loss", metavar="P", default="0", help="part of the packets lost: 10%% or 0.1")
+    headers.add_argument("--burst", metavar="N", type=int, default=1, help="packets lost at a time (1)")
+    headers.add_argument("--late", metavar="P:N", default="0:1", help="part that arrives after N later ones")
+    headers.add_argument("--rtt", metavar="TIME", default="40ms", help="until a packet is acknowledged (40ms)")
+    headers.add_argument("--spacing", metavar="TIME", default="20ms", help="from packet to packet (20ms)")
+    headers.add_argument("--seed", metavar="N", type=int, default=1, help="of what is lost and late (1)")
+    headers.add_argument("--json", metavar="FILE", help="write JSON; - is standard output")
+    headers.set_defaults(run=_headers, parser=headers)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -113,3 +126,24 @@ def _pubkey(options: argparse.Namespace) -> int:
         return Exit.CONFIG
     print(keys.public_text(keys.public_of(private)))
     return Exit.OK
+
+
+def _headers(options: argparse.Namespace) -> int:
+    from oxidized import headers
+
+    try:
+        late_ratio, late_by = headers.lateness(options.late)
+        link = headers.Link(
+            loss_ratio=headers.ratio(options.loss),
+            burst=options.burst,
+            late_ratio=late_ratio,
+            late_by=late_by,
+            rtt_us=headers.duration_us(options.rtt),
+            spacing_us=headers.duration_us(options.spacing),
+            seed=options.seed,
+        )
+        if not 0 < link.burst <= 10_000:
+            raise ValueError(f"--burst {link.burst}: a number of packets from 1 to 10000")
+    except ValueError as error:
+        options.parser.error(str(error))
+    return headers.main(options.captures, link, options.json)

@@ -314,6 +314,55 @@ uint64_t oxi_tick(oxi_dp *dp, uint64_t now_ns);
 /* [owner] OXI_OFFLOAD_*; none at first. Those of the TUN need tun_has_header. */
 int oxi_offload_set(oxi_dp *dp, uint32_t offload);
 
+/* Header compression by itself: a compressor, a restorer and the windows of what is acknowledged between them,
+ * without a plane.  For `oxidized headers` and tests; the plane has its own. */
+typedef struct oxi_hdr oxi_hdr;
+
+enum {
+    OXI_HDR_CODED_MAX = 288,      /* room for one coded header */
+    OXI_HDR_FLOWS_MAX = 383,
+    OXI_HDR_WHOLE = 0, OXI_HDR_SETUP = 1, OXI_HDR_BASE = 2, OXI_HDR_EXTENDED = 3,
+    OXI_HDR_SEND = 0, OXI_HDR_ARRIVE = 1, OXI_HDR_ACK = 2
+};
+
+typedef struct oxi_hdr_row {
+    uint8_t  profile;             /* oxi_hdr_profile_name() */
+    uint8_t  kind;                /* OXI_HDR_WHOLE..EXTENDED */
+    uint8_t  verdict;             /* of the restorer: oxi_hdr_verdict_name() */
+    uint8_t  has_arrived;
+    uint16_t flow;
+    uint16_t flow_bytes;
+    uint16_t coded_bytes;         /* with the flow id */
+    uint16_t header_bytes;        /* of the packet */
+    uint32_t restored_bytes;      /* of the whole packet; 0: nothing was restored */
+    uint32_t compress_ns;
+    uint32_t restore_ns;
+} oxi_hdr_row;
+
+typedef struct oxi_hdr_event {
+    uint8_t  kind;                /* OXI_HDR_SEND, ARRIVE: of `packet`; ACK: of pn */
+    uint8_t  path;
+    uint16_t reserved;
+    uint32_t packet;
+    uint64_t pn;
+} oxi_hdr_event;
+
+const char *oxi_hdr_profile_name(uint32_t profile); /* NULL: no such profile */
+const char *oxi_hdr_verdict_name(uint32_t verdict); /* NULL: no such verdict; 0 is good */
+oxi_hdr *oxi_hdr_new(uint32_t flows, uint64_t hash_key); /* NULL: bad number, or no memory */
+void oxi_hdr_free(oxi_hdr *h);
+int oxi_hdr_ack(oxi_hdr *h, uint32_t path, uint64_t pn);
+/* 1: out has row->coded_bytes, which stand for the first row->header_bytes; 0: the packet goes whole */
+int oxi_hdr_compress(oxi_hdr *h, uint32_t path, uint64_t pn, const uint8_t *data, uint32_t len, uint8_t *out,
+        oxi_hdr_row *row);
+/* The whole packet into out; returns the verdict. */
+int oxi_hdr_restore(oxi_hdr *h, uint32_t path, uint64_t pn, const uint8_t *item, uint32_t len, uint8_t *out,
+        uint32_t cap, oxi_hdr_row *row);
+/* Packet i is data[starts[i]..starts[i + 1]]; events in the order of time; what is restored goes to the same
+ * place of `restored`.  rows: one for each packet. */
+int oxi_hdr_run(oxi_hdr *h, const uint8_t *data, const uint64_t *starts, uint32_t packets,
+        const oxi_hdr_event *events, uint32_t count, uint8_t *restored, oxi_hdr_row *rows);
+
 /* The io thread. */
 int oxi_io_start(oxi_dp *dp, const oxi_io_conf *conf, int *errno_out);
 int oxi_io_stop(oxi_dp *dp);                      /* drains, joins; idempotent */
