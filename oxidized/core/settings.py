@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from oxidized.core.plane import Network
+from oxidized.core.plane import Network, PayloadRule
 
 TransportPolicy = Literal["auto", "udp", "quic"]
 RetryPolicy = Literal["never", "under-load", "always"]
@@ -40,6 +40,22 @@ class PeerSettings:
         assert self.keepalive_ns >= 0 and self.dead_after_ns > 0 and self.resolve_ns > 0
 
 
+@dataclass(frozen=True, slots=True)
+class CompressionSettings:
+    """`flows`: header contexts per peer. `rules`: payloads we compress; `accept_payload`: those we take.
+
+    `bundle_wait_*_ns`: how long a packet of that class may wait for others, 0 = not at all.
+    """
+
+    headers: Literal["auto", "on", "off"] = "auto"
+    flows: int = 128
+    rules: tuple[PayloadRule, ...] = ()
+    accept_payload: bool = True
+    bundle_wait_voip_ns: int = 2 * 10**6
+    bundle_wait_gaming_ns: int = 0
+    bundle_wait_other_ns: int = 0
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class TunnelSettings:
     """The whole tunnel. `accept`: take calls on our port; `retry` and the limit concern only those.
@@ -56,6 +72,7 @@ class TunnelSettings:
     retry: RetryPolicy
     max_handshakes_per_second: int
     peers: tuple[PeerSettings, ...]
+    compression: CompressionSettings = CompressionSettings()
 
     def __post_init__(self) -> None:
         assert len(self.private_key) == STATIC_KEY_BYTES

@@ -507,7 +507,7 @@ class Workshop:
             objects |= self.changed_objects(changed)
         place = self.folder / name
         place.mkdir()
-        libraries = ["-lcrypto", "-lpthread", "-ldl", "-o", str(place / "_oxi.abi3.so")]
+        libraries = ["-lcrypto", "-llz4", "-lpthread", "-ldl", "-o", str(place / "_oxi.abi3.so")]
         subprocess.run(
             ["gcc", "-shared", str(self.glue), *map(str, objects.values()), *libraries], check=True
         )
