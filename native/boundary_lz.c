@@ -43,7 +43,10 @@ const uint8_t *oxi_lz_text(uint32_t dictionary, uint32_t *len_out)
     return lz_dictionary_of(dictionary)->text;
 }
 
-const char *oxi_lz_result_name(uint32_t result) { return result < LZ_RESULTS ? lz_result_name(result) : NULL; }
+const char *oxi_lz_result_name(uint32_t result)
+{
+    return result < LZ_RESULTS ? lz_result_name((lz_result)result) : NULL;
+}
 
 oxi_lz *oxi_lz_new(const oxi_lz_rule *rules, uint32_t count)
 {
@@ -71,8 +74,8 @@ int oxi_lz_class(const oxi_lz *h, const uint8_t *packet, uint32_t len)
     return h && packet ? lz_class_of(&h->policy, packet, len) : OXI_E_ARG;
 }
 
-int oxi_lz_compress(oxi_lz *h, uint32_t level, uint32_t dictionary, uint32_t clear_bytes, const uint8_t *packet,
-                    uint32_t len, uint8_t *out, uint32_t cap, uint32_t *len_out)
+int oxi_lz_compress(oxi_lz *h, uint32_t level, uint32_t dictionary, uint32_t clear_bytes,
+                    const uint8_t *packet, uint32_t len, uint8_t *out, uint32_t cap, uint32_t *len_out)
 {
     bool is_good = h && packet && out && len_out && level <= OXI_LZ_AGGRESSIVE && dictionary < LZ_KNOWN;
     if (!is_good || clear_bytes > len || (dictionary && level == OXI_LZ_LIGHT))

@@ -13,9 +13,8 @@ struct lz_indexes {
 };
 
 struct lz {
-    LZ4_stream_t fast;
+    LZ4_stream_t fast; /* cleared by each packet */
     lz_block block;
-    uint8_t scratch[LZ4_COMPRESSBOUND(OXI_MTU_MAX)];
     const lz_indexes *indexes;
 };
 
@@ -47,7 +46,6 @@ size_t lz_bytes(void) { return sizeof(lz); }
 void lz_init(lz *z, const lz_indexes *all)
 {
     z->indexes = all;
-    OXI_ASSERT(LZ4_initStream(&z->fast, sizeof z->fast) != NULL);
 }
 
 /* The block, at most cap bytes; 0: it does not fit. */
@@ -56,15 +54,10 @@ static uint32_t block_write(lz *z, lz_level level, uint32_t dictionary, const ui
 {
     if (level == LZ_AGGRESSIVE)
         return lz_block_write(&z->block, &z->indexes->of[dictionary], data, len, out, cap);
-    /* Forgets the packet before: what the table has of it no longer counts. A stream that failed for want of
-     * room could not be reset like this, hence the scratch, which holds any block. */
-    LZ4_resetStream_fast(&z->fast);
-    int bytes = LZ4_compress_fast_continue(&z->fast, (const char *)data, (char *)z->scratch, (int)len,
-                                           sizeof z->scratch, 1);
-    if (bytes <= 0 || (uint32_t)bytes > cap)
-        return 0;
-    memcpy(out, z->scratch, (uint32_t)bytes);
-    return (uint32_t)bytes;
+    /* The library can also start from a table that it need not clear; then a packet's block would depend on
+     * whether it is the first. */
+    int bytes = LZ4_compress_fast_extState(&z->fast, (const char *)data, (char *)out, (int)len, (int)cap, 1);
+    return bytes > 0 ? (uint32_t)bytes : 0;
 }
 
 uint32_t lz_compress(lz *z, lz_level level, uint32_t dictionary, uint32_t clear_bytes, const uint8_t *packet,
@@ -101,13 +94,16 @@ lz_result lz_decode(const uint8_t *item, uint32_t len, uint8_t *out, uint32_t ca
         return LZ_NO_DICTIONARY;
     if (clear_bytes >= cap || block_bytes > OXI_DATAGRAM_MAX)
         return LZ_TOO_LONG;
-    uint32_t room = cap - (uint32_t)clear_bytes;
     const lz_dictionary *d = &LZ_DICTIONARY[dictionary];
+    uint32_t room = cap - (uint32_t)clear_bytes, bytes = 0;
+    lz_result result = lz_block_parse(r.at, (uint32_t)block_bytes, d->len, room, &bytes);
+    if (result != LZ_OK)
+        return result;
     int found = LZ4_decompress_safe_usingDict((const char *)r.at, (char *)out + clear_bytes, (int)block_bytes,
                                               (int)room, (const char *)d->text, (int)d->len);
-    if (found <= 0)
-        return lz_block_is_longer(r.at, (uint32_t)block_bytes, room) ? LZ_TOO_LONG : LZ_CORRUPT;
+    if (found != (int)bytes)
+        return LZ_CORRUPT;
     memcpy(out, clear, clear_bytes);
-    *out_len = (uint32_t)clear_bytes + (uint32_t)found;
+    *out_len = (uint32_t)clear_bytes + bytes;
     return LZ_OK;
 }

@@ -32,7 +32,7 @@ typedef enum lz_result {
     LZ_OK,
     LZ_TRUNCATED,     /* ends within its head, or holds no block */
     LZ_NO_DICTIONARY, /* of a dictionary that there is not */
-    LZ_CORRUPT,       /* no LZ4 block, or one that reaches back before its beginning */
+    LZ_CORRUPT,       /* no LZ4 block, or one that reaches back before the dictionary */
     LZ_TOO_LONG,      /* would become larger than the packets of this tunnel */
     LZ_RESULTS
 } lz_result;
@@ -65,7 +65,7 @@ void lz_init(lz *z, const lz_indexes *all);
 uint32_t lz_compress(lz *z, lz_level level, uint32_t dictionary, uint32_t clear_bytes, const uint8_t *packet,
                      uint32_t len, uint8_t *out, uint32_t cap);
 
-/* The packet that an item stands for, of at most cap bytes (the tunnel's inner MTU), in *out_len; 0 unless
- * LZ_OK. out and item are apart; out may be written up to cap in any case. */
+/* The packet that an item stands for, of at most cap bytes (the tunnel's inner MTU, <= OXI_MTU_MAX), in
+ * *out_len; 0 unless LZ_OK. out and item are apart; out may be written up to cap in any case. */
 lz_result lz_decode(const uint8_t *item, uint32_t len, uint8_t *out, uint32_t cap, uint32_t *out_len);
 #endif

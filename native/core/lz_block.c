@@ -176,11 +176,12 @@ uint32_t lz_block_write(lz_block *b, const lz_index *x, const uint8_t *data, uin
     return w.is_bad ? 0 : (uint32_t)(w.at - out);
 }
 
-/* ---- what is wrong with a block ---- */
+/* ---- blocks from outside ---- */
 
-static uint64_t length_read(reader *r, uint32_t begun)
+/* A length of which the token held a nibble; what it says is bounded by 255 times the bytes of the block. */
+static uint32_t length_read(reader *r, uint32_t begun)
 {
-    uint64_t length = begun;
+    uint32_t length = begun;
     if (begun < LENGTH_NIBBLE)
         return length;
     uint8_t more = UINT8_MAX;
@@ -191,23 +192,33 @@ static uint64_t length_read(reader *r, uint32_t begun)
     return length;
 }
 
-bool lz_block_is_longer(const uint8_t *block, uint32_t len, uint32_t cap)
+lz_result lz_block_parse(const uint8_t *block, uint32_t len, uint32_t text_bytes, uint32_t cap,
+                         uint32_t *bytes_out)
 {
+    static_assert(OXI_DATAGRAM_MAX * 255u < UINT32_MAX / 2, "lengths do not overflow");
+    OXI_ASSERT(len <= OXI_DATAGRAM_MAX && cap <= OXI_MTU_MAX);
     reader r = reader_of(block, len);
-    uint64_t total = 0;
-    while (reader_left(&r) > 0 && total <= cap) {
-        uint8_t token = read_u8(&r);
-        uint64_t literals = length_read(&r, token >> 4);
+    uint32_t total = 0;
+    for (bool has_match = false;; has_match = true) {
+        uint32_t token = read_u8(&r);
+        uint32_t literals = length_read(&r, token >> 4);
         read_bytes(&r, literals);
-        if (r.is_bad)
-            return false;
         total += literals;
-        if (reader_left(&r) == 0)
-            break;
-        read_bytes(&r, 2);
-        total += length_read(&r, token & LENGTH_NIBBLE) + MATCH_BYTES_MIN;
         if (r.is_bad)
-            return false;
+            return LZ_CORRUPT;
+        if (total > cap)
+            return LZ_TOO_LONG;
+        if (reader_left(&r) == 0) {
+            *bytes_out = total;
+            bool is_end = (!has_match || literals >= LAST_LITERALS) && !(token & LENGTH_NIBBLE);
+            return total > 0 && is_end ? LZ_OK : LZ_CORRUPT;
+        }
+        uint32_t low = read_u8(&r), offset = low | (uint32_t)read_u8(&r) << 8;
+        uint32_t bytes = length_read(&r, token & LENGTH_NIBBLE) + MATCH_BYTES_MIN;
+        if (r.is_bad || offset == 0 || offset > total + text_bytes)
+            return LZ_CORRUPT;
+        total += bytes;
+        if (total > cap)
+            return LZ_TOO_LONG;
     }
-    return total > cap;
 }

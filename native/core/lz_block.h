@@ -35,6 +35,9 @@ typedef struct lz_block {
 uint32_t lz_block_write(lz_block *b, const lz_index *x, const uint8_t *data, uint32_t len, uint8_t *out,
                         uint32_t cap);
 
-/* Whether a block that was refused goes beyond cap bytes, as far as its lengths can be read. */
-bool lz_block_is_longer(const uint8_t *block, uint32_t len, uint32_t cap);
+/* Of the block's lengths and offsets: LZ_OK, and in *bytes_out (> 0, at most cap) how many it gives behind a
+ * text of text_bytes; or what is wrong with it. The library's decoder takes more than the format has: offset
+ * 0, and an end that fits only a large enough buffer. */
+lz_result lz_block_parse(const uint8_t *block, uint32_t len, uint32_t text_bytes, uint32_t cap,
+                         uint32_t *bytes_out);
 #endif

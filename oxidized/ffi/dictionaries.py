@@ -2,9 +2,9 @@
 
 A dictionary is text that packets of its class have in common: names of header fields, status lines, keys,
 words of log messages, written by hand and drawn from no traffic; before it stand all times of a day, all
-numbers of four digits and the like, which save a byte or two each. The same text always gives the same bytes, and the
-bytes are part of the wire: another text is another digest, and peers with different digests do not use
-dictionaries with each other (PROTOCOL.md, section 9).
+numbers of four digits and the like, which save a byte or two each. The same text always gives the same
+bytes, and the bytes are part of the wire: another text is another digest, and peers with different digests do
+not use dictionaries with each other (PROTOCOL.md, section 9).
 
 `python -m oxidized.ffi.dictionaries --write` writes the C files; without --write it says which are stale.
 """
@@ -108,16 +108,11 @@ def _quoted(text: bytes) -> str:
 
 
 def _text_file(source: Source) -> str:
-    rows = []
-    row = b""
-    for part in source.text.splitlines(keepends=True):
-        for at in range(0, len(part), LINE_CHARS - 12):
-            piece = part[at : at + LINE_CHARS - 12]
-            if row and len(_quoted(row + piece)) > LINE_CHARS:
-                rows.append(row)
-                row = b""
-            row += piece
-    rows.append(row)
+    rows = [b""]
+    for sign in source.text:
+        if len(_quoted(rows[-1])) + 4 > LINE_CHARS:
+            rows.append(b"")
+        rows[-1] += bytes([sign])
     body = "\n".join(f'    "{_quoted(row)}"' for row in rows)
     head = f"/* lz_dict_{source.name}.c - {MADE}. */\n#include \"lz_dictionaries.h\"\n\n"
     return f"{head}const uint8_t {source.symbol}[] =\n{body};\n"

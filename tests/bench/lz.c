@@ -111,7 +111,8 @@ static void measure(const char *name, way_fn *way)
         began = clock_ns();
         for (uint32_t i = 0; i < count; i++) {
             uint32_t len;
-            if (items[i].len && lz_decode(items[i].bytes, items[i].len, out, PAYLOAD_BYTES_MAX, &len) != LZ_OK)
+            const payload *item = &items[i];
+            if (item->len && lz_decode(item->bytes, item->len, out, PAYLOAD_BYTES_MAX, &len) != LZ_OK)
                 abort();
         }
         spent = clock_ns() - began;
@@ -141,7 +142,7 @@ int main(int argc, char **argv)
     if (argc != 3)
         return 2;
     payloads_read(argv[1]);
-    number = (uint32_t)atoi(argv[2]) % LZ_KNOWN;
+    number = (uint32_t)strtoul(argv[2], NULL, 10) % LZ_KNOWN;
     lz_indexes *indexes = calloc(1, lz_indexes_bytes());
     plane = calloc(1, lz_bytes());
     hc_ready = LZ4_createStreamHC();

@@ -1,8 +1,8 @@
 """Payloads as applications send them, seeded: what compression is measured and tested on.
 
 `make(kind, count, seed)` gives UDP or TCP payloads of at most 1,372 bytes, none like another: names,
-addresses, identifiers, times and values are drawn anew for each message. The dictionaries (native/dictionaries) are not
-made of them, and do not have all of their texts.
+addresses, identifiers, times and values are drawn anew for each message. The dictionaries
+(native/dictionaries) are not made of them, and do not have all of their texts.
 """
 
 from __future__ import annotations

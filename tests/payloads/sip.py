@@ -8,8 +8,9 @@ from tests.payloads.words import domain, hex_id, ip, pick, port, token, user
 
 AGENTS = (
     "Yealink SIP-T46S 66.86.0.15", "Grandstream GXP2170 1.0.11.39", "Asterisk PBX 18.20.2",
-    "FPBX-16.0.40(18.9)", "Linphone/5.2.1 (belle-sip/5.3.0)", "PolycomVVX-VVX_411-UA/6.4.3.5814", "Zoiper rv2.10.20.4",
-    "snomD785/10.1", "Cisco-CP8841/12.8.1", "MicroSIP/3.21.3", "kamailio (5.7.4 (x86_64/linux))", "Twilio Gateway",
+    "FPBX-16.0.40(18.9)", "Linphone/5.2.1 (belle-sip/5.3.0)", "PolycomVVX-VVX_411-UA/6.4.3.5814",
+    "Zoiper rv2.10.20.4", "snomD785/10.1", "Cisco-CP8841/12.8.1", "MicroSIP/3.21.3",
+    "kamailio (5.7.4 (x86_64/linux))", "Twilio Gateway",
 )  # fmt: skip
 CODECS = {
     "0": "PCMU/8000", "8": "PCMA/8000", "9": "G722/8000", "18": "G729/8000", "101": "telephone-event/8000",
