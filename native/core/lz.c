@@ -12,6 +12,8 @@ struct lz_indexes {
     lz_index of[LZ_KNOWN]; /* the first is of no text */
 };
 
+static_assert(OXI_MTU_MAX <= 0x3fff, "a varint of two bytes");
+
 struct lz {
     LZ4_stream_t fast; /* cleared by each packet */
     lz_block block;
@@ -70,7 +72,7 @@ uint32_t lz_compress(lz *z, lz_level level, uint32_t dictionary, uint32_t clear_
         return 0;
     writer w = writer_of(out, min_u64(cap, len - saved_min));
     write_u8(&w, (uint8_t)(LZ_FRAME + dictionary));
-    write_varint(&w, clear_bytes);
+    write_varint(&w, clear_bytes & 0x3fff); /* all of it: at most OXI_MTU_MAX */
     uint8_t *clear = write_space(&w, clear_bytes);
     if (!clear)
         return 0;

@@ -1,7 +1,7 @@
 """The test vectors of LZ items: `python -m tests.golden.lz_vectors` writes them.
 
-The blocks are put together by hand, from sequences and the dictionary's text, not by a compressor: another one
-need not write the same blocks, but must read these.
+The blocks are put together by hand, from sequences and text of the dictionaries, not by a compressor: another
+one need not write the same blocks, but must read these.
 """
 
 from __future__ import annotations

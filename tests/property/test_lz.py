@@ -1,4 +1,4 @@
-"""Any packet comes back from its item, byte for byte; and whatever is thrown at it, an item gives what fits."""
+"""Any packet comes back from its item, byte for byte; and what comes as an item gives no more than fits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payload compression of one packet: items, what they save, what is dropped, and that no packet counts in another."""
+"""Payload compression of one packet: what it saves, what is dropped, and that no packet counts in another."""
 
 from __future__ import annotations
 
