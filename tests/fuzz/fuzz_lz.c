@@ -1,9 +1,9 @@
 /* fuzz_lz.c - payload compression both ways: items from outside, and packets of our own.
  *
  * Invariant: whatever an item is, it gives at most as many bytes as fit, the same whatever lay in the buffer,
- * and writes nothing behind it; what is made of a packet is smaller by eight bytes at least, the same whatever
- * was compressed before, and gives the packet back byte for byte. No packet makes the look-up of its class read
- * past its end. Parsers: lz_decode, lz_block_parse. */
+ * and writes nothing behind it; what is made of a packet is smaller by eight bytes at least, the same
+ * whatever was compressed before, and gives the packet back byte for byte. No packet makes the look-up of its
+ * class read past its end. Parsers: lz_decode, lz_block_parse. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +28,7 @@ static void decode_twice(const uint8_t *data, uint32_t len, uint32_t cap)
         must(first[i] == 0x11 && second[i] == 0xee, "nothing is written behind the buffer");
 }
 
-/* The block of an item, looked at with another dictionary's length: the parser alone bounds what comes out. */
+/* Input as a block: the parser alone bounds what comes out. */
 static void parse_block(const uint8_t *data, uint32_t len, uint32_t text_bytes, uint32_t cap)
 {
     uint32_t bytes = 0;
