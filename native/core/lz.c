@@ -12,8 +12,6 @@ struct lz_indexes {
     lz_index of[LZ_KNOWN]; /* the first is of no text */
 };
 
-static_assert(OXI_MTU_MAX <= 0x3fff, "a varint of two bytes");
-
 struct lz {
     LZ4_stream_t fast; /* cleared by each packet */
     lz_block block;
@@ -62,6 +60,15 @@ static uint32_t block_write(lz *z, lz_level level, uint32_t dictionary, const ui
     return bytes > 0 ? (uint32_t)bytes : 0;
 }
 
+/* As a varint; of more than two bytes is none. */
+static void length_write(writer *w, uint32_t length)
+{
+    static_assert(OXI_MTU_MAX < 1 << 14, "two bytes hold it");
+    if (length >= 1 << 6)
+        write_u8(w, (uint8_t)(0x40 | length >> 8));
+    write_u8(w, (uint8_t)length);
+}
+
 uint32_t lz_compress(lz *z, lz_level level, uint32_t dictionary, uint32_t clear_bytes, const uint8_t *packet,
                      uint32_t len, uint8_t *out, uint32_t cap)
 {
@@ -72,7 +79,7 @@ uint32_t lz_compress(lz *z, lz_level level, uint32_t dictionary, uint32_t clear_
         return 0;
     writer w = writer_of(out, min_u64(cap, len - saved_min));
     write_u8(&w, (uint8_t)(LZ_FRAME + dictionary));
-    write_varint(&w, clear_bytes & 0x3fff); /* all of it: at most OXI_MTU_MAX */
+    length_write(&w, clear_bytes);
     uint8_t *clear = write_space(&w, clear_bytes);
     if (!clear)
         return 0;
