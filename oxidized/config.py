@@ -20,7 +20,9 @@ from typing import Any
 from oxidized import config_schema as schema
 from oxidized import limits
 from oxidized.config_kinds import Interface, Key, Mistake, Network, shown, type_name
+from oxidized.config_payload import Flows
 from oxidized.config_schema import (
+    CompressionConfig,
     Config,
     ControlConfig,
     CryptoConfig,
@@ -36,6 +38,7 @@ from oxidized.toml_lines import Path, lines_of
 from oxidized.units import Duration
 
 __all__ = [
+    "CompressionConfig",
     "Config",
     "ControlConfig",
     "CryptoConfig",
@@ -304,6 +307,7 @@ class _Loader:
     ) -> None:
         interface = tables["interface"] or {}
         self._check_name(source, tables)
+        self._check_payload(source, tables["compression"] or {})
         has_default = any(p.prefixlen == 0 for peer in peers for p in peer.values["allowed_ips"])
         if has_default and interface.get("table", "auto") == "auto" and interface.get("fwmark") == 0:
             message = '0 does not go with a default route in allowed_ips and table = "auto": our own '
@@ -316,6 +320,15 @@ class _Loader:
             if not is_dialled and tables["listen"] is None:
                 message = "is missing: an edge (there is no [listen] table) must know where to call its peer"
                 self._wrong(peer.source, peer.path, message, f"{peer.label}.endpoint")
+
+    def _check_payload(self, source: _Source, compression: dict[str, Any]) -> None:
+        if compression.get("payload_unsafe"):
+            return
+        for index, named in enumerate(compression.get("payload", ())):
+            if named.is_unsafe:
+                message = f"{shown(named.text)} is not safe: sizes of packets would tell of secrets in them "
+                message += "(docs/compression.md); it takes payload_unsafe = true as well"
+                self._wrong(source, ("compression", "payload", index), message, "compression.payload")
 
     def _check_name(self, source: _Source, tables: dict[str, dict[str, Any] | None]) -> None:
         """What comes from the file's name must fit where it goes."""
@@ -438,7 +451,7 @@ def _lines(values: Any, keys: dict[str, Key]) -> str:
     return "".join(lines)
 
 
-def _toml(value: bool | int | str | Duration | Interface | Network | tuple[Any, ...]) -> str:
+def _toml(value: bool | int | str | Duration | Flows | Interface | Network | tuple[Any, ...]) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):

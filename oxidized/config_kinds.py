@@ -12,6 +12,7 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip
 from typing import Any
 
 from oxidized import keys, limits
+from oxidized.config_payload import CLASSES, Flows, flows, overlap
 from oxidized.units import Duration, duration_ns
 
 Interface = IPv4Interface | IPv6Interface
@@ -339,6 +340,16 @@ def _log_level(value: Any, key: Key) -> str:
     return text
 
 
+def _payload(value: Any, key: Key) -> tuple[Flows, ...]:
+    """May be empty: then nothing is compressed."""
+    found: tuple[Flows, ...] = () if value == [] else _each(value, limits.PAYLOAD_FLOWS_MAX, flows)
+    for index, one in enumerate(found):
+        for other in found[:index]:
+            if place := overlap(one, other):
+                raise Mistake(f"{shown(one.text)} names {place}, as {shown(other.text)} does", index)
+    return found
+
+
 INTERFACE_NAME = Kind("string", _interface_name, values="1 to 15 characters")
 ADDRESSES = Kind(
     "list of strings",
@@ -361,6 +372,11 @@ PREFIXES = Kind(
 )
 PEER_NAME = Kind("string", _peer_name, values="1 to 32 of a-z 0-9 . _ -")
 PUBLIC_KEY = Kind("string", _public_key, values='"ox1pub:" and 44 characters of base64')
+PAYLOAD = Kind(
+    "list of strings",
+    _payload,
+    values=", ".join(f'"{name}"' for name in CLASSES) + ', "tcp:PORT", "udp:PORT", "udp:PORT=DICTIONARY"',
+)
 SOCKET_PATH = Kind("string", _socket_path, values="absolute path")
 METRICS = Kind("string", _metrics, values='"", "127.0.0.1:PORT", "unix:/path"')
 LOG_LEVEL = Kind("string", _log_level, values="error, warning, info, debug; MODULE=LEVEL after commas")

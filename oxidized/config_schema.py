@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from oxidized import config_kinds as kinds
 from oxidized.config_kinds import Interface, Key, Kind, Network
+from oxidized.config_payload import Flows
 from oxidized.units import Duration
 
 if TYPE_CHECKING:
@@ -231,6 +232,68 @@ class OffloadConfig:
     gro: Literal["auto", "on", "off"] = _offload("Trains of equal datagrams from the UDP sockets.")
 
 
+def _bundle_wait(default: str, what: str) -> Any:
+    return key(
+        default,
+        f"How long {what} may wait for others to share a datagram with; each packet leaves by then.",
+        kinds.DURATION_OR_OFF,
+        low="0.1ms",
+        high="5ms",
+        reloadable=False,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressionConfig:
+    """Fewer bytes for small packets. Headers need no care; payloads do: read [compression.md](compression.md)
+    before naming any."""
+
+    headers: Literal["auto", "all", "off"] = key(
+        '"auto"',
+        'Compress the headers of inner packets. "auto": small packets, and large ones while there are few, so '
+        'that it costs no throughput; "all": every packet.',
+        kinds.choice("auto", "all", "off"),
+        reloadable=False,
+    )
+    flows: int = key(
+        "128",
+        "Flows per peer whose headers are remembered; the longest unused makes room for a new one.",
+        kinds.WHOLE,
+        low=16,
+        high=383,
+        reloadable=False,
+    )
+    payload: tuple[Flows, ...] = key(
+        "[]",
+        "Flows whose payload we compress, by name (with the usual ports) or by port, which counts at either "
+        "end. Behind = stands a dictionary (none, sip, syslog, mqtt, http, generic), generic unless set.",
+        kinds.PAYLOAD,
+        reloadable=False,
+    )
+    payload_unsafe: bool = key(
+        "false",
+        "true: also flows in which the text of several people meets (web, mail, telephony). Whoever sees the "
+        "sizes of packets and can have text of his own beside a secret may find out that secret.",
+        kinds.BOOLEAN,
+        reloadable=False,
+    )
+    accept_payload: bool = key(
+        "true",
+        "false: peers are told to send us no compressed payload, whatever they have configured.",
+        kinds.BOOLEAN,
+        reloadable=False,
+    )
+    bundle: bool = key(
+        "true",
+        "Small packets may share a datagram, when they are there together or may wait for each other.",
+        kinds.BOOLEAN,
+        reloadable=False,
+    )
+    bundle_wait_voip: Duration = _bundle_wait('"2ms"', "packets of calls")
+    bundle_wait_gaming: Duration = _bundle_wait('"off"', "packets of games")
+    bundle_wait_other: Duration = _bundle_wait('"off"', "all other small packets")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlConfig:
     """How this daemon is looked at and steered."""
@@ -272,6 +335,7 @@ class Config:
     listen: ListenConfig | None
     crypto: CryptoConfig
     offload: OffloadConfig
+    compression: CompressionConfig
     peers: tuple[PeerConfig, ...]
     control: ControlConfig
     log: LogConfig
@@ -289,6 +353,7 @@ TABLES: dict[str, type[Any]] = {
     "listen": ListenConfig,
     "crypto": CryptoConfig,
     "offload": OffloadConfig,
+    "compression": CompressionConfig,
     "control": ControlConfig,
     "log": LogConfig,
 }

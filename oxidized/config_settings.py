@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from oxidized import keys
-from oxidized.core.settings import PeerSettings, TunnelSettings
+from oxidized.core.settings import CompressionSettings, PeerSettings, TunnelSettings
 from oxidized.errors import ConfigError, KeyFileError, Problem
 
 if TYPE_CHECKING:
-    from oxidized.config_schema import Config, PeerConfig
+    from oxidized.config_schema import CompressionConfig, Config, PeerConfig
 
 MTU_AUTO_BYTES = 1420  # 1500 less IPv6 40, UDP 8, our 24, and 8 to spare for a PPPoE line
 
@@ -31,6 +31,7 @@ def settings_of(config: Config, environ: Mapping[str, str] | None = None) -> Tun
         retry=listen.retry if listen else "never",
         max_handshakes_per_second=listen.max_handshakes_per_second if listen else 1,
         peers=tuple(_peer(peer) for peer in config.peers),
+        compression=_compression(config.compression),
     )
 
 
@@ -49,6 +50,19 @@ def private_key(config: Config, environ: Mapping[str, str]) -> bytes:
 
 def _of_identity(config: Config, message: str) -> ConfigError:
     return ConfigError(Problem(config.file, config.identity_line, "identity.key", message))
+
+
+def _compression(compression: CompressionConfig) -> CompressionSettings:
+    return CompressionSettings(
+        headers=compression.headers,
+        flows=compression.flows,
+        rules=tuple(rule for named in compression.payload for rule in named.rules),
+        accept_payload=compression.accept_payload,
+        bundle=compression.bundle,
+        bundle_wait_voip_ns=compression.bundle_wait_voip.ns,
+        bundle_wait_gaming_ns=compression.bundle_wait_gaming.ns,
+        bundle_wait_other_ns=compression.bundle_wait_other.ns,
+    )
 
 
 def _peer(peer: PeerConfig) -> PeerSettings:

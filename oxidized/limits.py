@@ -8,6 +8,7 @@ PEERS_MAX = 4096  # OXI_PEERS_LIMIT in oxi.h
 PREFIXES_MAX = 65536  # allowed_ips over all peers: routes_max in oxi.h
 ADDRESSES_MAX = 64  # of the interface
 ENDPOINTS_MAX = 16  # of a peer
+PAYLOAD_FLOWS_MAX = 20  # of compression.payload: with at most three ports each within OXI_LZ_RULES_MAX
 KEY_FILE_BYTES_MAX = 4096
 
 INTERFACE_NAME_CHARS_MAX = 15  # IFNAMSIZ less the final zero

@@ -40,6 +40,7 @@ CORE_HEADERS_OF = {
     "native/core/aead_openssl.c": {"openssl/core_names.h", "openssl/crypto.h", "openssl/evp.h"},
     "native/core/aead_ipsec_mb.c": {"intel-ipsec-mb.h", "stdlib.h"},
     "native/core/dp.c": {"stdlib.h"},
+    "native/core/lz.c": {"lz4.h"},
 }
 # Where memory is allocated: once, before the first packet; and once per key, as OpenSSL does by itself.
 SETUP_FILES = {"native/core/dp.c", "native/core/aead_ipsec_mb.c"}
@@ -71,7 +72,7 @@ BANNED_CALLS: dict[str, tuple[str, ...]] = {
 TICKET = re.compile(r"(?i)\b(?:issue|ticket|gh|pr|bug)[ -]?#?\d+\b|(?<![\w&#/\"'])#\d{1,5}\b(?!-)")
 
 # Modules that something other than an import statement starts.
-ENTRY_POINTS = {"oxidized.cli", "oxidized.ctl", "oxidized.ffi.build"}
+ENTRY_POINTS = {"oxidized.cli", "oxidized.ctl", "oxidized.ffi.build", "oxidized.ffi.dictionaries"}
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "PROTOCOL.md", "STYLE.md", "CHANGELOG.md", "LICENSE")
 FIRST_SCREEN_LINES = 45
 

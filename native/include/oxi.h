@@ -59,6 +59,17 @@ enum {
 };
 enum { OXI_SUPER_NONE = 0, OXI_SUPER_TCP4 = 1, OXI_SUPER_TCP6 = 2, OXI_SUPER_UDP = 3 };
 
+enum { OXI_LZ_LIGHT = 0, OXI_LZ_AGGRESSIVE = 1 };
+enum { OXI_LZ_RULES_MAX = 64, OXI_LZ_REFUSED = -100 };
+
+/* Packets that may be compressed: with this port at either end. */
+typedef struct oxi_lz_rule {
+    uint16_t port;                /* not 0 */
+    uint8_t  protocol;            /* 6 TCP, 17 UDP */
+    uint8_t  dictionary;          /* 0: none */
+} oxi_lz_rule;
+typedef struct oxi_lz oxi_lz; /* opaque; owned by whoever called oxi_lz_new() */
+
 typedef struct oxi_dp oxi_dp; /* opaque; owned by whoever called oxi_dp_new() */
 
 typedef struct oxi_conf {
@@ -362,6 +373,24 @@ int oxi_hdr_restore(oxi_hdr *h, uint32_t path, uint64_t pn, const uint8_t *item,
  * place of `restored`.  rows: one for each packet. */
 int oxi_hdr_run(oxi_hdr *h, const uint8_t *data, const uint64_t *starts, uint32_t packets,
         const oxi_hdr_event *events, uint32_t count, uint8_t *restored, oxi_hdr_row *rows);
+
+/* Payload compression by itself, for tests and tools: what the packet path does to one packet.  The
+ * dictionaries are numbered 1..; 0 is none. */
+uint32_t oxi_lz_digest(void);                 /* of all dictionaries: peers must agree on it */
+const char *oxi_lz_name(uint32_t dictionary); /* "none", "sip", ...; NULL past the last */
+const uint8_t *oxi_lz_text(uint32_t dictionary, uint32_t *len_out); /* NULL past the last, and for 0 */
+const char *oxi_lz_result_name(uint32_t result); /* of oxi_lz_restore(); NULL past the last */
+
+/* NULL: no memory or bad rules (more than OXI_LZ_RULES_MAX, one twice, no such dictionary) */
+oxi_lz *oxi_lz_new(const oxi_lz_rule *rules, uint32_t count);
+void oxi_lz_free(oxi_lz *lz);
+/* the dictionary for a whole inner packet, or OXI_LZ_REFUSED: its ports have no rule */
+int oxi_lz_class(const oxi_lz *lz, const uint8_t *packet, uint32_t len);
+/* The packet as an item whose first clear_bytes are not compressed; len_out 0: it does not get smaller. */
+int oxi_lz_compress(oxi_lz *lz, uint32_t level, uint32_t dictionary, uint32_t clear_bytes,
+        const uint8_t *packet, uint32_t len, uint8_t *out, uint32_t cap, uint32_t *len_out);
+/* Returns what became of the item: 0 (len_out bytes in out) or why it is dropped, see above. */
+int oxi_lz_restore(const uint8_t *item, uint32_t len, uint8_t *out, uint32_t cap, uint32_t *len_out);
 
 /* The io thread. */
 int oxi_io_start(oxi_dp *dp, const oxi_io_conf *conf, int *errno_out);

@@ -41,6 +41,18 @@ class Offload(IntFlag):
     GRO = 8
 
 
+DICTIONARIES = ("none", "sip", "syslog", "mqtt", "http", "generic")  # by their number on the wire
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadRule:
+    """Packets with this TCP (protocol 6) or UDP (17) port at either end may be compressed (`oxi_lz_rule`)."""
+
+    port: int
+    protocol: int
+    dictionary: int
+
+
 @dataclass(frozen=True, slots=True)
 class Super:
     """The offload header of a packet at the TUN (`oxi_super` in oxi.h).

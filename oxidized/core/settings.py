@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from oxidized.core.plane import Network
+from oxidized.core.plane import Network, PayloadRule
 
 TransportPolicy = Literal["auto", "udp", "quic"]
 RetryPolicy = Literal["never", "under-load", "always"]
+HeaderPolicy = Literal["auto", "all", "off"]
 SuitePolicy = Literal["auto", "aes-256-gcm", "chacha20-poly1305"]
 
 STATIC_KEY_BYTES = 32  # Ed25519 seed and Ed25519 public key (RFC 8032)
@@ -42,14 +43,20 @@ class PeerSettings:
 
 @dataclass(frozen=True, slots=True)
 class CompressionSettings:
-    """What we take of others: `flows` contexts for headers of each peer (0: none); payloads or not.
+    """`flows`: header contexts per peer. `rules`: payloads we compress; `accept_payload`: those we take.
 
-    `bundle`: small packets may leave together.
+    `headers`: "auto": as far as it costs no throughput. `bundle`: small packets may share a datagram;
+    `bundle_wait_*_ns`: how long a packet of that class may wait for others, 0 = not at all.
     """
 
-    flows: int = 0
-    accept_payload: bool = False
+    headers: HeaderPolicy = "auto"
+    flows: int = 128
+    rules: tuple[PayloadRule, ...] = ()
+    accept_payload: bool = True
     bundle: bool = True
+    bundle_wait_voip_ns: int = 2 * 10**6
+    bundle_wait_gaming_ns: int = 0
+    bundle_wait_other_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -59,7 +59,7 @@ def make_builder(is_sanitized: bool) -> FFI:
         sources=sources(),
         depends=dependencies(),
         include_dirs=["native/include"],
-        libraries=["crypto", "pthread", "dl"],
+        libraries=["crypto", "lz4", "pthread", "dl"],
         extra_compile_args=[
             "-std=c11",
             "-D_GNU_SOURCE",

@@ -37,7 +37,8 @@ def measured(folder: Path, name: str) -> list[str]:
     core = sorted(str(path) for path in (ROOT / "native/core").glob("*.c"))
     program = folder / name
     sources = [str(Path(__file__).with_name(f"{name}.c")), *core, str(ROOT / "native/io/crypto.c")]
-    subprocess.run(["gcc", *FLAGS, "-o", str(program), *sources, "-lcrypto"], check=True, env=ENVIRONMENT)
+    command = ["gcc", *FLAGS, "-o", str(program), *sources, "-lcrypto", "-llz4"]
+    subprocess.run(command, check=True, env=ENVIRONMENT)
     done = subprocess.run([program], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     print("\n" + done.stdout, end="")
     return [line.split()[0] for line in done.stdout.splitlines()]

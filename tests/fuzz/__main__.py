@@ -77,7 +77,7 @@ def build_targets(compiler: str, extra: Sequence[str], main: Sequence[Path]) -> 
     executables = {}
     for name, target_object in zip(C_TARGETS, own, strict=True):
         executable = folder / name
-        link = [compiler, *flags, *shared, target_object, "-o", executable, "-lcrypto", "-lpthread"]
+        link = [compiler, *flags, *shared, target_object, "-o", executable, "-lcrypto", "-llz4", "-lpthread"]
         subprocess.run(link, check=True)
         executables[name] = executable
     return executables

@@ -43,7 +43,7 @@ def door(*options: str) -> ctypes.CDLL:
     sources = [str(Path(__file__).with_suffix(".c")), *core, str(ROOT / "native/io/crypto.c")]
     with tempfile.TemporaryDirectory(prefix="oxi-aead-") as folder:
         target = f"{folder}/aead_door.so"
-        command = ["gcc", *flags, *options, "-fPIC", "-shared", "-o", target, *sources, "-lcrypto"]
+        command = ["gcc", *flags, *options, "-fPIC", "-shared", "-o", target, *sources, "-lcrypto", "-llz4"]
         subprocess.run(command, check=True, env=ENVIRONMENT)
         made = ctypes.CDLL(target)
     for name, kinds in _ARGUMENTS.items():

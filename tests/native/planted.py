@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oxidized.ffi.build import ROOT, make_builder, sources
+from tests.native import planted_lz
 
 TESTS = (
     "tests/unit/native",
@@ -514,6 +515,7 @@ MUTANTS = (
         "!h || !buf || !len || !to",
     ),
     Mutant("any batch size will do", "boundary_packets.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"),
+    *(Mutant(*row) for row in planted_lz.ROWS),
 )
 
 
@@ -545,7 +547,7 @@ class Workshop:
             objects |= self.changed_objects(changed)
         place = self.folder / name
         place.mkdir()
-        libraries = ["-lcrypto", "-lpthread", "-ldl", "-o", str(place / "_oxi.abi3.so")]
+        libraries = ["-lcrypto", "-llz4", "-lpthread", "-ldl", "-o", str(place / "_oxi.abi3.so")]
         subprocess.run(
             ["gcc", "-shared", str(self.glue), *map(str, objects.values()), *libraries], check=True
         )

@@ -25,7 +25,8 @@ def test_nothing_is_allocated_after_the_start(tmp_path: Path) -> None:
     program = tmp_path / "alloc_unit"
     source = Path(__file__).with_name("alloc_unit.c")
     include = f"-I{ROOT / 'native/include'}"
-    command = ["gcc", *FLAGS, include, "-o", str(program), str(source), *native, "-lcrypto", "-lpthread"]
+    libraries = ["-lcrypto", "-llz4", "-lpthread"]
+    command = ["gcc", *FLAGS, include, "-o", str(program), str(source), *native, *libraries]
     subprocess.run(command, check=True, env=ENVIRONMENT)
     done = subprocess.run([program], capture_output=True, text=True, env=ENVIRONMENT)
     assert (done.returncode, done.stdout) == (0, "nothing allocated\n"), done.stderr

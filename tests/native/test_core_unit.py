@@ -26,6 +26,7 @@ def test_core_unit(tmp_path: Path) -> None:
         str(Path(__file__).with_name("core_unit.c")),
         *core,
         "-lcrypto",
+        "-llz4",
     ]
     subprocess.run(command, check=True, env=ENVIRONMENT)
     done = subprocess.run([program], capture_output=True, text=True, env=ENVIRONMENT)
