@@ -44,6 +44,11 @@ int oxi_oracle_judge(const oxi_oracle_model *model, const float *features, uint3
     return OXI_OK;
 }
 
+uint32_t oxi_oracle_is_worth(uint32_t len, uint32_t payload_bytes, uint32_t saved_bytes)
+{
+    return oracle_is_worth(len, payload_bytes, saved_bytes);
+}
+
 static int do_oracle_set(dp *d, call *c)
 {
     oracle_set(&d->oracle, c->data, c->a);

@@ -7,7 +7,10 @@
 static_assert((ORACLE_FLOWS & (ORACLE_FLOWS - 1)) == 0, "a place is a mask");
 static_assert(sizeof(oracle_flow) == 8, "the table is 16 KB");
 
-enum { DSCP_URGENT_MIN = 32 << 2 }; /* class selector 4, AF4x, EF and above (RFC 4594), as a traffic class */
+enum {
+    DSCP_URGENT_MIN = 32 << 2, /* class selector 4, AF4x, EF and above (RFC 4594), as a traffic class */
+    LARGE_BYTES_MIN = 600      /* of the heuristic */
+};
 
 /* ---- judging ---- */
 
@@ -66,18 +69,21 @@ bool oracle_model_is_sound(const oracle_model *m)
            are_sound(m->score_bias, COUNT_OF(m->score_bias));
 }
 
-/* With the payload as it is. */
+static bool is_pressed(uint32_t verdict) { return verdict == ORACLE_LIGHT || verdict == ORACLE_AGGRESSIVE; }
+
+/* With the payload as it is: a matter of size alone, so the net's word for one of these two stands for both. */
 static oracle_verdict verdict_bare(uint32_t len)
 {
     return len >= ORACLE_TRAIN_BYTES_MIN ? ORACLE_SKIP : ORACLE_ROHC_ONLY;
 }
 
+/* Thresholds are the best of a grid on the packets that the net learns from (`./dev train oracle --heuristic`).
+ * Static dictionaries bring most where there is little to refer back to. */
 static oracle_verdict heuristic(const float *features, uint32_t len)
 {
-    if (features[ORACLE_MAGIC] > 0 || features[ORACLE_ENTROPY] > 0.8f)
+    if (features[ORACLE_MAGIC] > 0 || features[ORACLE_ENTROPY] > 0.75f)
         return verdict_bare(len);
-    bool is_even = features[ORACLE_ENTROPY] > 0.7f;
-    return is_even || features[ORACLE_URGENCY] > 0 ? ORACLE_LIGHT : ORACLE_AGGRESSIVE;
+    return len >= LARGE_BYTES_MIN ? ORACLE_LIGHT : ORACLE_AGGRESSIVE;
 }
 
 oracle_verdict oracle_judge(const oracle_model *m, const float *features, uint32_t len)
@@ -89,7 +95,7 @@ oracle_verdict oracle_judge(const oracle_model *m, const float *features, uint32
     uint32_t best = 0;
     for (uint32_t v = 1; v < ORACLE_VERDICT_COUNT; v++)
         best = scores[v] > scores[best] ? v : best;
-    return (oracle_verdict)best;
+    return is_pressed(best) ? (oracle_verdict)best : verdict_bare(len);
 }
 
 /* ---- remembering ---- */
@@ -143,8 +149,6 @@ static oracle_verdict counted(oracle *o, oracle_verdict v)
     COUNT_ADD(o->stats.verdicts[v], 1);
     return v;
 }
-
-static bool is_pressed(uint32_t verdict) { return verdict == ORACLE_LIGHT || verdict == ORACLE_AGGRESSIVE; }
 
 /* Looks at the packet, and remembers what it finds for flow f, which may have been another's. */
 static oracle_verdict look(oracle *o, const oracle_packet *p, oracle_flow *f, uint32_t tag)

@@ -59,7 +59,9 @@ enum {
 /* What the compression oracle says of a packet. */
 enum { OXI_ORACLE_SKIP = 0, OXI_ORACLE_LIGHT = 1, OXI_ORACLE_AGGRESSIVE = 2, OXI_ORACLE_ROHC_ONLY = 3,
        OXI_ORACLE_VERDICTS = 4 };
-enum { OXI_ORACLE_FEATURES = 8, OXI_ORACLE_HIDDEN = 16 };
+enum { OXI_ORACLE_FEATURES = 8, OXI_ORACLE_HIDDEN = 16,
+       OXI_ORACLE_PAYLOAD_MIN = 32,        /* bytes; a shorter payload is never compressed */
+       OXI_ORACLE_TRAIN_BYTES_MIN = 1000 }; /* packets of this size are taken to leave in trains */
 enum { OXI_SUPER_NONE = 0, OXI_SUPER_TCP4 = 1, OXI_SUPER_TCP6 = 2, OXI_SUPER_UDP = 3 };
 
 typedef struct oxi_dp oxi_dp; /* opaque; owned by whoever called oxi_dp_new() */
@@ -357,6 +359,8 @@ int oxi_oracle_scores(const oxi_oracle_model *model, const float *features, floa
 /* What the model (NULL: the heuristic) makes of them. len: of the packet. */
 int oxi_oracle_judge(const oxi_oracle_model *model, const float *features, uint32_t len,
         uint32_t *verdict_out);
+/* Is a payload that got so much shorter worth sending as such? */
+uint32_t oxi_oracle_is_worth(uint32_t len, uint32_t payload_bytes, uint32_t saved_bytes);
 /* [owner] From now on with this model (NULL: with the heuristic); all flows are forgotten. */
 int oxi_oracle_set(oxi_dp *dp, const oxi_oracle_model *model, uint64_t seed);
 int oxi_oracle_stats_read(oxi_dp *dp, oxi_oracle_stats *out); /* [any], summed over workers */

@@ -117,6 +117,8 @@ ORACLE_FEATURES: Final = tuple(
         zip(_names(lib.oxi_oracle_feature_name), _names(lib.oxi_oracle_feature_help), strict=True)
     )
 )
+ORACLE_PAYLOAD_MIN: Final = int(lib.OXI_ORACLE_PAYLOAD_MIN)
+ORACLE_TRAIN_BYTES_MIN: Final = int(lib.OXI_ORACLE_TRAIN_BYTES_MIN)
 ORACLE_VERDICTS: Final = dict(zip(_names(lib.oxi_oracle_verdict_name), Verdict, strict=True))
 
 
@@ -125,6 +127,11 @@ def oracle_features(packet: bytes, payload_at: int, *, is_urgent: bool = False) 
     out = ffi.new("float[]", len(ORACLE_FEATURES))
     _check(lib.oxi_oracle_features(packet, len(packet), payload_at, is_urgent, out), "oracle_features")
     return tuple(out)
+
+
+def oracle_is_worth(packet_bytes: int, payload_bytes: int, saved_bytes: int) -> bool:
+    """Whether a payload that got so much shorter is sent as such."""
+    return bool(lib.oxi_oracle_is_worth(packet_bytes, payload_bytes, saved_bytes))
 
 
 def _oracle_model(weights: OracleWeights | None) -> Any:
