@@ -32,6 +32,11 @@ CORE_IMPORTS_OF = {
     # What aioquic wants: dates in a certificate that proves nothing, constants of ssl, silence in logs.
     "oxidized/core/quic_tls.py": {"datetime", "logging", "ssl"},
 }
+# Heavy libraries of the extras: a daemon runs without them, so nothing outside of these imports them.
+EXTRAS_OF = {
+    "oxidized/ml/onnx_reference.py": {"ml"},
+    "oxidized/ml/training/": {"ml", "train"},
+}
 OXI_MODULES = {"oxidized/ffi/dataplane.py", "oxidized/ffi/check.py"}
 
 # What the C core may include from the system; the AEAD comes from a library, each behind one file.

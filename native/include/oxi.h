@@ -57,6 +57,12 @@ enum {
     OXI_OFFLOAD_GRO = 8,          /* UDP sockets: trains in (UDP_GRO) */
     OXI_OFFLOAD_ALL = 15
 };
+/* What the compression oracle says of a packet. */
+enum { OXI_ORACLE_SKIP = 0, OXI_ORACLE_LIGHT = 1, OXI_ORACLE_AGGRESSIVE = 2, OXI_ORACLE_ROHC_ONLY = 3,
+       OXI_ORACLE_VERDICTS = 4 };
+enum { OXI_ORACLE_FEATURES = 8, OXI_ORACLE_HIDDEN = 16,
+       OXI_ORACLE_PAYLOAD_MIN = 32,        /* bytes; a shorter payload is never compressed */
+       OXI_ORACLE_TRAIN_BYTES_MIN = 1000 }; /* packets of this size are taken to leave in trains */
 enum { OXI_SUPER_NONE = 0, OXI_SUPER_TCP4 = 1, OXI_SUPER_TCP6 = 2, OXI_SUPER_UDP = 3 };
 
 enum { OXI_LZ_LIGHT = 0, OXI_LZ_AGGRESSIVE = 1 };
@@ -227,6 +233,39 @@ typedef struct oxi_stage_time {
     uint64_t ns;
 } oxi_stage_time;
 
+/* The oracle's net: scores = relu(features * hidden_weights + hidden_bias) * score_weights + score_bias. */
+typedef struct oxi_oracle_model {
+    float hidden_weights[128];    /* [OXI_ORACLE_FEATURES][OXI_ORACLE_HIDDEN] */
+    float hidden_bias[16];
+    float score_weights[64];      /* [OXI_ORACLE_HIDDEN][OXI_ORACLE_VERDICTS] */
+    float score_bias[4];
+} oxi_oracle_model;
+
+typedef struct oxi_oracle_stats {
+    uint64_t verdicts[4];         /* packets, by OXI_ORACLE_* */
+    uint64_t looked_packets;      /* of those, looked at; the others are of a remembered flow, or have nothing
+                                   * to compress */
+    uint64_t missed_attempts;     /* compressions that saved nothing */
+    uint64_t given_up_flows;      /* times that a flow was found to save nothing */
+} oxi_oracle_stats;
+
+/* Whose verdict it was, for oxi_oracle_learn(). */
+typedef struct oxi_oracle_ticket {
+    uint32_t slot;
+    uint32_t tag;
+    uint32_t bare;                /* the verdict when compression saves nothing */
+} oxi_oracle_ticket;
+
+/* A packet and what is known of it. */
+typedef struct oxi_oracle_packet {
+    const uint8_t *data;          /* a whole IP packet */
+    uint32_t len;
+    uint32_t payload_at;          /* behind its IP and TCP, UDP, ... headers; len or more: it has no payload */
+    uint32_t peer;                /* flows of different peers are different flows */
+    uint8_t  is_allowed;          /* the payload of this class of flows may be compressed at all */
+    uint8_t  is_urgent;           /* sensitive to time; a DSCP from CS4 on says so, too */
+} oxi_oracle_packet;
+
 typedef struct oxi_io_conf {
     int      tun_fds[16];         /* of each worker: IFF_TUN | IFF_NO_PI, non-blocking; the caller's */
     uint32_t tun_has_header;      /* IFF_VNET_HDR: a virtio_net_hdr of 10 bytes before each packet */
@@ -391,6 +430,28 @@ int oxi_lz_compress(oxi_lz *lz, uint32_t level, uint32_t dictionary, uint32_t cl
         const uint8_t *packet, uint32_t len, uint8_t *out, uint32_t cap, uint32_t *len_out);
 /* Returns what became of the item: 0 (len_out bytes in out) or why it is dropped, see above. */
 int oxi_lz_restore(const uint8_t *item, uint32_t len, uint8_t *out, uint32_t cap, uint32_t *len_out);
+/* The compression oracle. Features and verdicts in order; NULL past the last. */
+const char *oxi_oracle_feature_name(uint32_t i);
+const char *oxi_oracle_feature_help(uint32_t i);
+float oxi_oracle_feature_max(uint32_t i);         /* 0 past the last */
+const char *oxi_oracle_verdict_name(uint32_t verdict);
+/* Of any bytes; out[OXI_ORACLE_FEATURES]. */
+int oxi_oracle_features(const uint8_t *packet, uint32_t len, uint32_t payload_at, uint32_t is_urgent,
+        float *out);
+/* scores_out[OXI_ORACLE_VERDICTS] */
+int oxi_oracle_scores(const oxi_oracle_model *model, const float *features, float *scores_out);
+/* What the model (NULL: the heuristic) makes of them. len: of the packet. */
+int oxi_oracle_judge(const oxi_oracle_model *model, const float *features, uint32_t len,
+        uint32_t *verdict_out);
+/* Is a payload that got so much shorter worth sending as such? */
+uint32_t oxi_oracle_is_worth(uint32_t len, uint32_t payload_bytes, uint32_t saved_bytes);
+/* [owner] From now on with this model (NULL: with the heuristic); all flows are forgotten. */
+int oxi_oracle_set(oxi_dp *dp, const oxi_oracle_model *model, uint64_t seed);
+int oxi_oracle_stats_read(oxi_dp *dp, oxi_oracle_stats *out); /* [any], summed over workers */
+/* Without the io thread, of the first worker: for tests. */
+int oxi_oracle_ask(oxi_dp *dp, const oxi_oracle_packet *packet, uint32_t *verdict_out,
+        oxi_oracle_ticket *ticket_out);
+int oxi_oracle_learn(oxi_dp *dp, const oxi_oracle_ticket *ticket, uint32_t has_saved);
 
 /* The io thread. */
 int oxi_io_start(oxi_dp *dp, const oxi_io_conf *conf, int *errno_out);

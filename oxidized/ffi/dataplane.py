@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
+from oxidized.core.oracle import OracleCounters, OracleWeights, Verdict
 from oxidized.core.plane import (
     CARRIER,
     Address,
@@ -148,6 +149,66 @@ class Compressor:
         if trouble := LZ_RESULTS[_check(result, "lz_restore")] if result else "":
             return trouble
         return bytes(ffi.buffer(self._buf, self._len[0]))
+# ---- the compression oracle, without a plane ----
+
+
+@dataclass(frozen=True, slots=True)
+class OracleFeature:
+    """A row of the table in native/core/oracle_features.h: values lie in -1..maximum."""
+
+    name: str
+    maximum: float
+    help: str
+
+
+ORACLE_FEATURES: Final = tuple(
+    OracleFeature(name, float(lib.oxi_oracle_feature_max(i)), text)
+    for i, (name, text) in enumerate(
+        zip(_names(lib.oxi_oracle_feature_name), _names(lib.oxi_oracle_feature_help), strict=True)
+    )
+)
+ORACLE_PAYLOAD_MIN: Final = int(lib.OXI_ORACLE_PAYLOAD_MIN)
+ORACLE_TRAIN_BYTES_MIN: Final = int(lib.OXI_ORACLE_TRAIN_BYTES_MIN)
+ORACLE_VERDICTS: Final = dict(zip(_names(lib.oxi_oracle_verdict_name), Verdict, strict=True))
+
+
+def oracle_features(packet: bytes, payload_at: int, *, is_urgent: bool = False) -> tuple[float, ...]:
+    """What the oracle sees of any bytes, in the order of ORACLE_FEATURES."""
+    out = ffi.new("float[]", len(ORACLE_FEATURES))
+    _check(lib.oxi_oracle_features(packet, len(packet), payload_at, is_urgent, out), "oracle_features")
+    return tuple(out)
+
+
+def oracle_is_worth(packet_bytes: int, payload_bytes: int, saved_bytes: int) -> bool:
+    """Whether a payload that got so much shorter is sent as such."""
+    return bool(lib.oxi_oracle_is_worth(packet_bytes, payload_bytes, saved_bytes))
+
+
+def _oracle_model(weights: OracleWeights | None) -> Any:
+    if weights is None:
+        return ffi.NULL
+    fields = OracleWeights.__dataclass_fields__
+    return ffi.new("oxi_oracle_model *", {name: list(getattr(weights, name)) for name in fields})
+
+
+def oracle_scores(weights: OracleWeights, rows: Sequence[Sequence[float]]) -> list[list[float]]:
+    """The net in C, for each row of features."""
+    model = _oracle_model(weights)
+    out = ffi.new("float[]", len(Verdict))
+    found = []
+    for row in rows:
+        assert len(row) == len(ORACLE_FEATURES)
+        _check(lib.oxi_oracle_scores(model, ffi.new("float[]", list(row)), out), "oracle_scores")
+        found.append(list(out))
+    return found
+
+
+def oracle_judge(weights: OracleWeights | None, features: Sequence[float], packet_bytes: int) -> Verdict:
+    """What the net, or without weights the heuristic, makes of a packet of this size."""
+    out = ffi.new("uint32_t *")
+    native = ffi.new("float[]", list(features))
+    _check(lib.oxi_oracle_judge(_oracle_model(weights), native, packet_bytes, out), "oracle_judge")
+    return Verdict(out[0])
 
 
 def _address_write(native: Any, address: Address) -> Any:
@@ -443,6 +504,37 @@ class DataPlane:
     def offload(self) -> Offload:
         """What is in use now: the packet path gives up what the kernel refuses."""
         return Offload(self.stats()["offload"])
+
+    # ---- the compression oracle ----
+
+    def oracle_set(self, weights: OracleWeights | None, seed: int) -> None:
+        """From now on with this net, or without weights with the heuristic. `seed`: 64 random bits."""
+        _check(lib.oxi_oracle_set(self._dp, _oracle_model(weights), seed), "oracle_set")
+
+    def oracle_counters(self) -> OracleCounters:
+        native = ffi.new("oxi_oracle_stats *")
+        _check(lib.oxi_oracle_stats_read(self._dp, native), "oracle_stats_read")
+        return OracleCounters(
+            verdicts={verdict: int(native.verdicts[verdict]) for verdict in Verdict},
+            looked_packets=native.looked_packets,
+            missed_attempts=native.missed_attempts,
+            given_up_flows=native.given_up_flows,
+        )
+
+    def oracle_ask(
+        self, packet: bytes, payload_at: int, *, peer: int = 0, is_allowed: bool = True, is_urgent: bool = False
+    ) -> tuple[Verdict, Any]:
+        """Of the first worker, without the io thread: the verdict, and the ticket for `oracle_learn`."""
+        data = ffi.from_buffer(packet)
+        native = ffi.new("oxi_oracle_packet *")
+        native.data, native.len, native.payload_at = data, len(packet), payload_at
+        native.peer, native.is_allowed, native.is_urgent = peer, is_allowed, is_urgent
+        ticket = ffi.new("oxi_oracle_ticket *")
+        _check(lib.oxi_oracle_ask(self._dp, native, self._out, ticket), "oracle_ask")
+        return Verdict(self._out[0]), ticket
+
+    def oracle_learn(self, ticket: Any, *, has_saved: bool) -> None:
+        _check(lib.oxi_oracle_learn(self._dp, ticket, has_saved), "oracle_learn")
 
     # ---- the io thread ----
 

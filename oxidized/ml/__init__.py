@@ -1,0 +1,1 @@
+"""Models: reading and checking them (no more than the standard library), and their training (extra `train`)."""

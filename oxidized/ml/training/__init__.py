@@ -1,0 +1,1 @@
+"""Training and judging of the models, from the source tree: `./dev train MODEL` (extra `train`)."""
