@@ -90,7 +90,8 @@ oxi_dp *oxi_dp_new(const oxi_conf *conf)
                    conf->mtu_bytes <= OXI_MTU_MAX && conf->key_packets_max <= 1ULL << 28 &&
                    conf->rekey_packets >= 1 && conf->rekey_packets <= conf->key_packets_max &&
                    (conf->aead == OXI_AEAD_AUTO || aead_exists(conf->aead)) && conf->workers >= 1 &&
-                   conf->workers <= OXI_WORKERS_MAX;
+                   conf->workers <= OXI_WORKERS_MAX && conf->flows <= OXI_HDR_FLOWS_MAX &&
+                   conf->headers <= OXI_HEADERS_ALL && conf->compress_payload <= 1;
     for (uint32_t i = 0; is_good && i < OXI_CLASSES; i++)
         is_good = conf->hold_ns[i] <= HOLD_NS_MAX;
     const aead_library *library = is_good ? crypto_library(conf->aead) : NULL;

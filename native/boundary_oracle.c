@@ -51,7 +51,7 @@ uint32_t oxi_oracle_is_worth(uint32_t len, uint32_t payload_bytes, uint32_t save
 
 static int do_oracle_set(dp *d, call *c)
 {
-    oracle_set(&d->oracle, c->data, c->a);
+    oracle_set(&d->compressor.oracle, c->data, c->a);
     return OXI_OK;
 }
 
@@ -70,7 +70,7 @@ int oxi_oracle_stats_read(oxi_dp *h, oxi_oracle_stats *out)
         return OXI_E_ARG;
     *out = (oxi_oracle_stats){ 0 };
     for (uint32_t w = 0; w < h->workers; w++) {
-        const oxi_oracle_stats *one = &h->cores[w].oracle.stats;
+        const oxi_oracle_stats *one = &h->cores[w].compressor.oracle.stats;
         for (uint32_t v = 0; v < ORACLE_VERDICT_COUNT; v++)
             out->verdicts[v] += load(&one->verdicts[v]);
         out->looked_packets += load(&one->looked_packets);
@@ -87,7 +87,7 @@ int oxi_oracle_ask(oxi_dp *h, const oxi_oracle_packet *p, uint32_t *verdict_out,
         return OXI_E_ARG;
     if (h->ios[0])
         return OXI_E_BUSY;
-    *verdict_out = oracle_ask(&h->cores[0].oracle, p, ticket_out);
+    *verdict_out = oracle_ask(&h->cores[0].compressor.oracle, p, ticket_out);
     return OXI_OK;
 }
 
@@ -97,6 +97,36 @@ int oxi_oracle_learn(oxi_dp *h, const oxi_oracle_ticket *ticket, uint32_t has_sa
         return OXI_E_ARG;
     if (h->ios[0])
         return OXI_E_BUSY;
-    oracle_learn(&h->cores[0].oracle, ticket, has_saved != 0);
+    oracle_learn(&h->cores[0].compressor.oracle, ticket, has_saved != 0);
+    return OXI_OK;
+}
+
+/* ---- compression as a whole ---- */
+
+static int do_compression_set(dp *d, call *c)
+{
+    if (!d->compressor.lz)
+        return OXI_E_ARG;
+    return lz_policy_set(&d->compressor.policy, c->data, c->count) ? OXI_OK : OXI_E_ARG;
+}
+
+int oxi_compression_set(oxi_dp *h, const oxi_lz_rule *rules, uint32_t count)
+{
+    if (!h || (!rules && count > 0))
+        return OXI_E_ARG;
+    return all_call(h, &(call){ .run = do_compression_set, .data = rules, .count = count });
+}
+
+int oxi_compression_stats_read(oxi_dp *h, oxi_compression_stats *out)
+{
+    if (!h || !out)
+        return OXI_E_ARG;
+    *out = (oxi_compression_stats){ 0 };
+    uint64_t *sums = (uint64_t *)out;
+    for (uint32_t w = 0; w < h->workers; w++) {
+        const uint64_t *words = (const uint64_t *)&h->cores[w].compressor.stats;
+        for (size_t i = 0; i < sizeof *out / sizeof *sums; i++)
+            sums[i] += load(&words[i]);
+    }
     return OXI_OK;
 }

@@ -291,8 +291,8 @@ bool ack_read(dp *d, session *s, reader *r, uint64_t now_ns)
     path *pa = &pr->paths[path_id];
     span out = { .from = pa->trains.proof_from, .to = pa->trains.proof_to };
     if (s == pr->current) {
-        out.acked = &pa->acked;
-        replay_mark_any(&pa->acked, largest);
+        out.acked = &pr->acked[path_id];
+        replay_mark_any(out.acked, largest);
     }
     if (!lists_read(r, largest, received, &out))
         return false;

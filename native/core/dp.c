@@ -67,6 +67,46 @@ static bool peers_init(dp *d)
     return true;
 }
 
+/* Contexts for headers of every peer, both ways. */
+static bool contexts_init(dp *d)
+{
+    enum { CACHE_LINE = 64 };
+    uint32_t flows = d->conf.flows;
+    if (flows == 0)
+        return true;
+    size_t tx_bytes = (hdr_tx_bytes(flows) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    size_t rx_bytes = (hdr_rx_bytes(flows) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    uint8_t *all = take(d, d->conf.peers_max + 1, tx_bytes + rx_bytes);
+    d->compressor.contexts = all;
+    if (!all)
+        return false;
+    all += CACHE_LINE - (uintptr_t)all % CACHE_LINE;
+    for (uint32_t i = 0; i < d->conf.peers_max; i++, all += tx_bytes + rx_bytes) {
+        d->peers[i].headers.tx_memory = all;
+        d->peers[i].headers.rx_memory = all + tx_bytes;
+    }
+    return true;
+}
+
+static bool compressor_init(dp *d)
+{
+    compressor *c = &d->compressor;
+    c->scratch = take(d, 1, OXI_DATAGRAM_MAX);
+    c->restored = take(d, 1, OXI_DATAGRAM_MAX + HDR_CODED_MAX);
+    if (!c->scratch || !c->restored || !contexts_init(d))
+        return false;
+    oracle_set(&c->oracle, NULL, d->conf.hash_key);
+    if (!d->conf.compress_payload)
+        return true;
+    c->indexes = take(d, 1, lz_indexes_bytes());
+    c->lz = take(d, 1, lz_bytes());
+    if (!c->indexes || !c->lz)
+        return false;
+    lz_indexes_init(c->indexes);
+    lz_init(c->lz, c->indexes);
+    return true;
+}
+
 static bool routes_init(dp *d, route_table *t)
 {
     t->cap = d->conf.routes_max * 2;
@@ -84,7 +124,7 @@ bool dp_init(dp *d, const oxi_conf *conf, const aead_library *library)
     for (uint32_t i = 0; i < OXI_CLASSES; i++)
         d->holds |= conf->hold_ns[i] > 0;
     d->wake_ns = NEVER_NS;
-    bool is_ok = pool_init(d, &d->pool, conf->pool_pkts) && peers_init(d) &&
+    bool is_ok = pool_init(d, &d->pool, conf->pool_pkts) && peers_init(d) && compressor_init(d) &&
                  routes_init(d, &d->routes[0]) && routes_init(d, &d->routes[1]) &&
                  fifo_init(d, &d->outbox, conf->pool_pkts) &&
                  fifo_init(d, &d->inbox, conf->pool_pkts) &&
@@ -129,6 +169,11 @@ void dp_release(dp *d)
     if (d->peers)
         free(d->peers[0].paths[0].sent.at);
     free(d->peers);
+    free(d->compressor.contexts);
+    free(d->compressor.scratch);
+    free(d->compressor.restored);
+    free(d->compressor.indexes);
+    free(d->compressor.lz);
     free(d->sessions.slots);
     free(d->pool.all);
     free(d->pool.free);

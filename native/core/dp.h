@@ -6,7 +6,6 @@
 #include "handover.h"
 #include "merge.h"
 #include "pack.h"
-#include "oracle.h"
 #include "peer.h"
 #include "pkt.h"
 #include "ring.h"
@@ -39,7 +38,7 @@ typedef struct dp {
     ring carrier;         /* data packets for the QUIC connection: datagram_slot */
     ring events;          /* oxi_event */
     too_big_bucket too_big;
-    oracle oracle;        /* what is worth doing to a packet before it is sealed */
+    compressor compressor;
     uint64_t wake_ns;     /* earliest timer */
     uint64_t memory_bytes;
     bool wants_notify;    /* something new lies in a ring for Python */

@@ -18,6 +18,11 @@
     X(CONTROL_FULL, "control-full", "control plane behind: QUIC datagram ring full or too large")  \
     X(BAD_FRAME, "bad-frame", "unknown or truncated frame in an authentic packet")                 \
     X(BAD_ACK, "bad-ack", "acknowledgement of what was never sent, or contradicting itself")       \
+    X(BAD_HEADER, "bad-header", "compressed header that no compressor writes, or one too long")       \
+    X(NO_CONTEXT, "no-context", "compressed header that refers to what is not known here (any more)") \
+    X(BAD_LZ, "bad-lz", "compressed payload that is truncated or corrupt, or of an unknown dictionary") \
+    X(LZ_TOO_LONG, "lz-too-long", "compressed payload that would become larger than a packet")        \
+    X(LZ_REFUSED, "lz-refused", "compressed payload, though we said that we take none")               \
     X(BAD_IP, "bad-ip", "not a whole IPv4 or IPv6 packet")                                         \
     X(BAD_SUPER, "bad-super", "the TUN's offload header contradicts the packet behind it")         \
     X(CE_NOT_ECT, "ce-not-ect", "marked congested outside, the inner packet bears no mark (RFC 6040)") \

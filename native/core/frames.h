@@ -1,12 +1,18 @@
 /* frames.h - frame types inside an authentic packet (PROTOCOL.md section 3). */
 #ifndef OXI_FRAMES_H
 #define OXI_FRAMES_H
+#include "hdr.h"
+#include "lz.h"
 
 enum { FRAME_PADDING = 0x00, FRAME_PING = 0x01, FRAME_PONG = 0x02, FRAME_ACK = 0x03, FRAME_BUNDLE = 0x04 };
 
-/* What ends the frames: an inner packet, in one form or another, or several of them. */
-static inline bool frame_is_last(uint8_t first)
+/* An item is an inner packet in one of three forms; it, or a bundle of them, ends the frames. */
+static inline bool frame_is_whole(uint8_t first) { return first >> 4 == 4 || first >> 4 == 6; }
+static inline bool frame_is_lz(uint8_t first) { return first >> 3 == LZ_FRAME >> 3; }
+static inline bool frame_is_coded(uint8_t first) { return first >= HDR_ITEM_FIRST; }
+static inline bool frame_is_item(uint8_t first)
 {
-    return first >> 4 == 4 || first >> 4 == 6 || first == FRAME_BUNDLE;
+    return frame_is_whole(first) || frame_is_lz(first) || frame_is_coded(first);
 }
+static inline bool frame_is_last(uint8_t first) { return frame_is_item(first) || first == FRAME_BUNDLE; }
 #endif

@@ -20,10 +20,11 @@ static uint32_t content_max(const dp *d, const pkt *p)
     return (uint32_t)min_u64(payload_max, d->pool.data_max) - OXI_OVERHEAD_BYTES;
 }
 
+/* Before it is compressed, as then it must go in this very datagram. */
 static bool may_join(const dp *d, const pkt *head, bool is_bundle, const pkt *p)
 {
     uint32_t begin = is_bundle ? 0 : 1 + BUNDLE_LENGTH_MAX;
-    uint32_t most = (uint32_t)head->len + begin + BUNDLE_LENGTH_MAX + p->len;
+    uint32_t most = (uint32_t)head->len + begin + BUNDLE_LENGTH_MAX + p->len + HDR_GROWTH_MAX;
     return is_small(p) && p->session == head->session && p->path == head->path && p->ecn == head->ecn &&
            memcmp(&p->addr, &head->addr, sizeof p->addr) == 0 && most <= content_max(d, head);
 }
@@ -68,6 +69,8 @@ void pack_batch(dp *d, batch *b)
             if (!is_bundle)
                 bundle_begin(head);
             is_bundle = true;
+            p->pn = head->pn;
+            compress_item(d, p, p->len + HDR_GROWTH_MAX, b->now_ns);
             bundle_append(d, head, p);
             continue;
         }
@@ -77,6 +80,7 @@ void pack_batch(dp *d, batch *b)
         }
         may_grow = p->session->may_bundle && is_small(p);
         is_bundle = false;
+        compress_item(d, p, content_max(d, p), b->now_ns);
         b->pkts[kept++] = p;
     }
     b->count = kept;
@@ -84,10 +88,9 @@ void pack_batch(dp *d, batch *b)
 
 /* ---- in ---- */
 
-/* A copy in a buffer of its own, as the bytes of the datagram are shared or another's. */
-static pkt *item_copy(dp *d, const pkt *datagram, const uint8_t *item, uint32_t len)
+static pkt *inner_make(dp *d, const pkt *datagram, const uint8_t *data, uint32_t len)
 {
-    pkt *p = len <= d->pool.data_max ? pool_take(&d->pool) : NULL;
+    pkt *p = pool_take(&d->pool);
     if (!p)
         return NULL;
     p->pn = datagram->pn;
@@ -96,22 +99,26 @@ static pkt *item_copy(dp *d, const pkt *datagram, const uint8_t *item, uint32_t 
     p->peer = datagram->peer;
     p->path = datagram->path;
     p->ecn = datagram->ecn;
-    memcpy(pkt_data(p), item, len);
+    memcpy(pkt_data(p), data, len);
     p->len = (uint16_t)len;
     p->inner_bytes = len;
     return p;
 }
 
-static void found_and_lost(dp *d, drop_reason why)
+/* The packet of an item in a buffer of its own, as the bytes of the datagram are shared or another's. It is
+ * restored even when there is no buffer for it: others may refer to its header. */
+static void item_take(dp *d, const pkt *datagram, const uint8_t *item, uint32_t len, batch *b)
 {
+    const uint8_t *data = item;
+    drop_reason why = restore_item(d, datagram, item, len, &data, &len);
+    if (why == DROP_COUNT && len > d->pool.data_max)
+        why = DROP_BAD_FRAME;
+    pkt *p = why == DROP_COUNT ? inner_make(d, datagram, data, len) : NULL;
     COUNT_ADD(d->stats.found_packets, 1);
-    COUNT_ADD(d->stats.drops[OXI_DIR_IN_PACKET][why], 1);
-}
-
-static void item_deliver(dp *d, batch *b, pkt *p)
-{
-    COUNT_ADD(d->stats.found_packets, 1);
-    batch_add(b, p);
+    if (p)
+        batch_add(b, p);
+    else
+        COUNT_ADD(d->stats.drops[OXI_DIR_IN_PACKET][why == DROP_COUNT ? DROP_POOL_EMPTY : why], 1);
 }
 
 /* Items of a bundle until it or the room in b ends; false: the datagram is done with. */
@@ -121,17 +128,13 @@ static bool bundle_take(dp *d, pkt *datagram, batch *b)
     while (reader_left(&r) > 0 && b->count < OXI_BATCH_MAX) {
         uint64_t len = read_varint(&r);
         const uint8_t *item = len > 0 ? read_bytes(&r, len) : NULL;
-        if (!item || *item == FRAME_BUNDLE || !frame_is_last(*item)) {
-            found_and_lost(d, DROP_BAD_FRAME);
+        if (!item || !frame_is_item(*item)) {
+            COUNT_ADD(d->stats.found_packets, 1);
+            COUNT_ADD(d->stats.drops[OXI_DIR_IN_PACKET][DROP_BAD_FRAME], 1);
             return false;
         }
-        pkt *p = item_copy(d, datagram, item, (uint32_t)len);
-        if (!p) {
-            found_and_lost(d, len > d->pool.data_max ? DROP_BAD_FRAME : DROP_POOL_EMPTY);
-            continue;
-        }
         COUNT_ADD(d->stats.bundled_in_packets, 1);
-        item_deliver(d, b, p);
+        item_take(d, datagram, item, (uint32_t)len, b);
     }
     pkt_pull(datagram, datagram->len - (uint32_t)reader_left(&r));
     return datagram->len > 0;
@@ -153,8 +156,16 @@ void unpack_batch(dp *d, batch *b)
     b->count = 0;
     while (u->next < u->count && b->count < OXI_BATCH_MAX) {
         pkt *p = u->datagrams[u->next];
-        if (!u->is_open && *pkt_data(p) != FRAME_BUNDLE) {
-            item_deliver(d, b, p);
+        uint8_t first = *pkt_data(p);
+        if (!u->is_open && frame_is_whole(first)) {
+            COUNT_ADD(d->stats.found_packets, 1);
+            batch_add(b, p);
+            u->next++;
+            continue;
+        }
+        if (!u->is_open && first != FRAME_BUNDLE) {
+            item_take(d, p, pkt_data(p), p->len, b);
+            pool_give(&d->pool, p);
             u->next++;
             continue;
         }

@@ -16,12 +16,14 @@ int peer_add(dp *d, uint64_t keepalive_ns, uint64_t dead_after_ns, bool is_initi
         peer *pr = &d->peers[i];
         if (pr->is_live)
             continue;
+        header_contexts headers = { .tx_memory = pr->headers.tx_memory, .rx_memory = pr->headers.rx_memory };
         sent_mark *sent[OXI_PATHS_MAX];
         for (uint32_t k = 0; k < OXI_PATHS_MAX; k++)
             sent[k] = pr->paths[k].sent.at;
         memset(pr, 0, sizeof *pr);
         for (uint32_t k = 0; k < OXI_PATHS_MAX; k++)
             pr->paths[k].sent.at = sent[k];
+        pr->headers = headers;
         pr->is_live = true;
         pr->is_initiator = is_initiator;
         peer_timers(d, pr, keepalive_ns, dead_after_ns);
@@ -121,9 +123,10 @@ static void promote(dp *d, uint64_t now_ns, peer *pr, session *s)
     current_to_before(now_ns, pr);
     for (uint32_t i = 0; i < OXI_PATHS_MAX; i++) {
         pr->paths[i].sent.count = 0;
-        pr->paths[i].acked = (replay){ 0 };
+        pr->acked[i] = (replay){ 0 };
         train_watch_restart(&pr->paths[i].trains);
     }
+    pr->headers.tx_index = 0;
     pr->current = s;
     s->may_send = true;
     /* Whether this session works is not known yet: the side that dialled finds out. */
@@ -145,6 +148,8 @@ int peer_session_install(dp *d, uint64_t now_ns, peer *pr, const oxi_session *co
     session *s = session_start(&d->sessions, now_ns, peer_number(d, pr), conf);
     if (!s)
         return OXI_E_CRYPTO;
+    if (pr->headers.rx_index == conf->rx_index) /* that of an earlier session, by chance */
+        pr->headers.rx_index = 0;
     if (conf->may_send)
         promote(d, now_ns, pr, s);
     else

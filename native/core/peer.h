@@ -1,6 +1,7 @@
 /* peer.h - what the plane knows of one peer: sessions, paths, liveness. */
 #ifndef OXI_PEER_H
 #define OXI_PEER_H
+#include "compress.h"
 #include "pkt.h"
 #include "session.h"
 #include "train_watch.h"
@@ -24,7 +25,6 @@ typedef struct path {
     uint64_t lost_before; /* in sessions that ended */
     uint64_t acked_before;
     sent_ring sent;       /* of the current session */
-    replay acked;         /* of ours under it, by the peer's acknowledgements */
     train_watch trains;
     oxi_path_stats stats;
 } path;
@@ -45,6 +45,8 @@ typedef struct peer {
     session *current;        /* sends and opens */
     session *before;         /* still opens, until its expires_ns */
     session *pending;        /* opens; sends after oxi_session_send() */
+    header_contexts headers;
+    replay acked[OXI_PATHS_MAX]; /* numbers of ours under `current`, by the peer's acknowledgements */
     oxi_peer_stats stats;    /* paths[] unused here: see path.stats */
     path paths[OXI_PATHS_MAX];
 } peer;

@@ -44,6 +44,10 @@ session *session_start(session_table *t, uint64_t now_ns, uint32_t peer, const o
     s->suite = conf->suite;
     s->may_send = conf->may_send;
     s->may_bundle = conf->may_bundle;
+    s->tx_flows = conf->tx_flows;
+    s->rx_flows = conf->rx_flows;
+    s->tx_payload = conf->tx_payload;
+    s->rx_payload = conf->rx_payload;
     s->was_heard = false;
     s->send_epoch = s->newest_epoch = 0;
     s->expires_ns = NEVER_NS;

@@ -52,6 +52,10 @@ typedef struct session {
     uint8_t suite;
     bool may_send;
     bool may_bundle; /* the peer takes several packets in one datagram */
+    bool tx_payload; /* it takes compressed payloads */
+    bool rx_payload; /* we said that we do */
+    uint16_t tx_flows; /* contexts for headers that it keeps for us */
+    uint16_t rx_flows; /* those that we promised */
     bool was_heard;
     uint64_t expires_ns; /* NEVER_NS: current */
     epoch_keys keys[OXI_EPOCHS];

@@ -54,6 +54,13 @@ bool mss_read(const uint8_t *tcp, uint32_t len, uint32_t *at);
 void demux_batch(dp *d, batch *b);
 void wire_batch(dp *d, batch *b);
 
+/* compress.c */
+/* p, whose number is taken, becomes the item that travels; it may grow up to room. */
+void compress_item(dp *d, pkt *p, uint32_t room, uint64_t now_ns);
+/* The packet that an item of this datagram stands for, valid until the next call. DROP_COUNT: it is there. */
+drop_reason restore_item(dp *d, const pkt *datagram, const uint8_t *item, uint32_t len, const uint8_t **out,
+                         uint32_t *out_len);
+
 /* pack.c */
 void pack_batch(dp *d, batch *b);
 /* Fills b, whatever is in it, with what waits in the unpacker. */

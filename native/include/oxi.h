@@ -44,6 +44,7 @@ typedef enum {
 enum { OXI_SUITE_AES256GCM = 1, OXI_SUITE_CHACHA20POLY1305 = 2 };
 enum { OXI_AEAD_AUTO = 0, OXI_AEAD_OPENSSL = 1, OXI_AEAD_IPSEC_MB = 2 };
 enum { OXI_AF_NONE = 0, OXI_AF_CARRIER = 1, OXI_AF_INET = 4, OXI_AF_INET6 = 6 };
+enum { OXI_HEADERS_AUTO = 0, OXI_HEADERS_ALL = 1 };
 enum { OXI_CLASS_VOIP = 0, OXI_CLASS_GAMING = 1, OXI_CLASS_OTHER = 2, OXI_CLASSES = 3 };
 enum { OXI_DIR_OUT = 0, OXI_DIR_IN_DATAGRAM = 1, OXI_DIR_IN_PACKET = 2, OXI_DIRS = 3 };
 /* Whose time is taken: the stages of both paths, and the steps of the shell around them. */
@@ -88,8 +89,11 @@ typedef struct oxi_conf {
     uint64_t key_packets_max;     /* nothing is sealed beyond; at most 2^28 */
     uint64_t key_age_ns_max;      /* nothing is sealed with an older key */
     uint64_t hold_ns[3];          /* how long a small packet of OXI_CLASS_* waits for others, at most 5 ms */
+    uint64_t hash_key;            /* random: decides which flows share a place in tables */
+    uint32_t flows;               /* contexts for headers of each peer and direction, 0..OXI_HDR_FLOWS_MAX */
+    uint32_t headers;             /* OXI_HEADERS_*: which packets to compress the headers of */
+    uint32_t compress_payload;    /* 1: room for payload compression, see oxi_compression_set() */
     uint32_t aead;                /* the crypto library, OXI_AEAD_*; AUTO: the fastest that is good */
-    uint32_t reserved;
 } oxi_conf;
 
 /* The offload header of a packet at the TUN (struct virtio_net_hdr), checked by nobody yet. */
@@ -126,6 +130,10 @@ typedef struct oxi_session {
     uint8_t  suite;               /* OXI_SUITE_* */
     uint8_t  may_send;            /* 0: receive only until oxi_session_send() */
     uint8_t  may_bundle;          /* small packets may share a datagram */
+    uint8_t  tx_payload;          /* the peer takes compressed payloads */
+    uint8_t  rx_payload;          /* we do */
+    uint16_t tx_flows;            /* contexts for headers that the peer keeps for us; 0: they go whole */
+    uint16_t rx_flows;            /* those that we keep for it */
     uint8_t  rx_key[32];
     uint8_t  tx_key[32];
 } oxi_session;
@@ -226,6 +234,22 @@ typedef struct oxi_stats {
     uint64_t bundled_in_packets;  /* inner packets found in such datagrams */
     uint64_t drops[3][48];        /* [OXI_DIR_*][reason] */
 } oxi_stats;
+
+/* By profile (oxi_hdr_profile_name()) and by dictionary (oxi_lz_name()). */
+typedef struct oxi_compression_stats {
+    uint64_t header_packets[6];   /* whose header was compressed */
+    uint64_t header_bytes[6];     /* of those headers */
+    uint64_t coded_bytes[6];      /* of what was sent instead, the numbers of flows with them */
+    uint64_t whole_packets[6];    /* looked at, and sent with the whole header */
+    uint64_t setups;              /* of the compressed ones, with the header in full for a new context */
+    uint64_t passed_packets;      /* not looked at: there were too many, or no room */
+    uint64_t restored_packets[6];
+    uint64_t payload_packets[6];  /* whose payload was compressed */
+    uint64_t payload_bytes[6];
+    uint64_t pressed_bytes[6];    /* of what was sent instead */
+    uint64_t payload_misses;      /* payloads that did not shrink enough */
+    uint64_t payloads_restored;
+} oxi_compression_stats;
 
 /* Time of one stage, taken in one turn of 64. */
 typedef struct oxi_stage_time {
@@ -430,6 +454,10 @@ int oxi_lz_compress(oxi_lz *lz, uint32_t level, uint32_t dictionary, uint32_t cl
         const uint8_t *packet, uint32_t len, uint8_t *out, uint32_t cap, uint32_t *len_out);
 /* Returns what became of the item: 0 (len_out bytes in out) or why it is dropped, see above. */
 int oxi_lz_restore(const uint8_t *item, uint32_t len, uint8_t *out, uint32_t cap, uint32_t *len_out);
+/* [owner] Which payloads are compressed, by port; needs compress_payload. Replaces all. */
+int oxi_compression_set(oxi_dp *dp, const oxi_lz_rule *rules, uint32_t count);
+int oxi_compression_stats_read(oxi_dp *dp, oxi_compression_stats *out); /* [any], summed over workers */
+
 /* The compression oracle. Features and verdicts in order; NULL past the last. */
 const char *oxi_oracle_feature_name(uint32_t i);
 const char *oxi_oracle_feature_help(uint32_t i);

@@ -102,6 +102,7 @@ def aead_library(name: str) -> AeadLibrary:
 
 LZ_DICTIONARIES: Final = _names(lib.oxi_lz_name)  # by number; the first is "none"
 LZ_RESULTS: Final = _names(lib.oxi_lz_result_name)
+_BY_DICTIONARY = {"payload_packets", "payload_bytes", "pressed_bytes"}  # of oxi_compression_stats
 LZ_DIGEST: Final = int(lib.oxi_lz_digest())  # of the dictionaries: peers must agree on it
 
 
@@ -271,6 +272,10 @@ class DataPlane:
         key_packets_max: int = 1 << 28,
         key_age_ns_max: int = 600 * 10**9,
         hold_ns: tuple[int, int, int] = (0, 0, 0),
+        flows: int = 0,
+        all_headers: bool = False,
+        compress_payload: bool = False,
+        hash_key: int = 0,
         library: str = "auto",
     ) -> None:
         conf = ffi.new("oxi_conf *")
@@ -283,6 +288,10 @@ class DataPlane:
         conf.key_packets_max = key_packets_max
         conf.key_age_ns_max = key_age_ns_max
         conf.hold_ns = hold_ns
+        conf.flows = flows
+        conf.headers = lib.OXI_HEADERS_ALL if all_headers else lib.OXI_HEADERS_AUTO
+        conf.compress_payload = compress_payload
+        conf.hash_key = hash_key
         conf.aead = _AEADS[library]
         self._dp = lib.oxi_dp_new(conf)
         if self._dp == ffi.NULL:
@@ -352,6 +361,9 @@ class DataPlane:
         native.suite = keys.suite
         native.may_send = keys.may_send
         native.may_bundle = keys.may_bundle
+        native.tx_flows, native.rx_flows = keys.compression.tx_flows, keys.compression.rx_flows
+        native.tx_payload = keys.compression.tx_dictionaries == LZ_DIGEST
+        native.rx_payload = keys.compression.rx_dictionaries == LZ_DIGEST
         ffi.memmove(native.rx_key, keys.rx_key, lib.OXI_KEY_BYTES)
         ffi.memmove(native.tx_key, keys.tx_key, lib.OXI_KEY_BYTES)
         result = lib.oxi_session_install(self._dp, now_ns, peer, native)
@@ -381,7 +393,24 @@ class DataPlane:
 
     def dictionaries(self) -> int:
         """Digest of the static dictionaries that payloads are compressed with; never 0."""
-        return 0
+        return LZ_DIGEST
+
+    def compression_set(self, rules: Sequence[PayloadRule]) -> None:
+        """Which payloads are compressed; needs `compress_payload`. Replaces all."""
+        native = ffi.new("oxi_lz_rule[]", [(r.port, r.protocol, r.dictionary) for r in rules] or 1)
+        _check(lib.oxi_compression_set(self._dp, native, len(rules)), "compression_set")
+
+    def compression_stats(self) -> dict[str, Any]:
+        """Every field of `oxi_compression_stats`; arrays as profile or dictionary -> number."""
+        native = ffi.new("oxi_compression_stats *")
+        _check(lib.oxi_compression_stats_read(self._dp, native), "compression_stats_read")
+        found: dict[str, Any] = {}
+        for name, field in ffi.typeof("oxi_compression_stats").fields:
+            value = getattr(native, name)
+            names = LZ_DICTIONARIES if name in _BY_DICTIONARY else HEADER_PROFILES
+            is_array = field.type.kind == "array"
+            found[name] = dict(zip(names, map(int, value), strict=True)) if is_array else int(value)
+        return found
 
     # ---- pings, events, control and carrier datagrams ----
 
