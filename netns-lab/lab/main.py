@@ -20,7 +20,6 @@ from lab.scenarios.base import Check, Outcome, Run, Scenario
 from lab.systems import SYSTEMS, Oxidized, System, from_binary, need, variant
 from lab.topology import Lab, remove_stale
 
-
 DAEMON_PREFIX = "daemon."  # of a --set that is for our daemon's configuration
 
 
@@ -49,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         "--rounds", type=int, metavar="N", help="rounds per system; default 1, line-rate of several: 3"
     )
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", nargs="+",
-                   help="a setting of the scenario or of its link; daemon.TABLE.KEY=TOML: of oxidized")  # fmt: skip
+                   help="of the scenario, of its link, or of oxidized: daemon.TABLE.KEY=TOML")  # fmt: skip
     p.add_argument("--json", metavar="FILE", help="write the result as one JSON object; - is standard output")
     p.add_argument("--pcap", type=Path, metavar="DIR", help="record what passes the link and the tunnel")
     p.add_argument("--keep-logs", type=Path, metavar="DIR", help="copy logs and configuration files there")
@@ -134,7 +133,7 @@ def measure(scenario: Scenario, systems: Sequence[System], chosen: dict[str, str
             )
             found[name].append({"seed": seed, "results": outcome.results})
             checks[name] += [asdict(check) for check in outcome.checks]
-    scenario.relate(found)
+    scenario.relate(found, scenario.settings(chosen))
     return [
         {"system": system.name, "version": system.version(),
          "results": report.merge([r["results"] for r in found[system.name]]), "rounds": found[system.name],

@@ -13,6 +13,7 @@ SUMMED = frozenset(
         "bytes_compared", "bytes_wrong", "wrong_packets", "unaccounted_packets", "link_unaccounted_packets",
         "odd_sent_packets", "odd_received_packets", "odd_wrong_packets", "odd_lost_packets",
         "odd_reordered_packets", "lost_packets", "duplicate_packets", "refused_packets",
+        "lost_messages", "wrong_messages",
     }
 )  # fmt: skip
 WORST_HIGH = frozenset({"recovery_seconds", "recovery_after_heal_seconds", "ping_loss_ratio"})
@@ -128,7 +129,7 @@ def scaled(key: str, value: float | None) -> str:
 
 
 def is_shown(name: str, shown: frozenset[str]) -> bool:
-    """Whether people see a result: all of those outside cells, of cells what the scenario shows (empty: all)."""
+    """Whether people see a result: all outside of cells, and of cells what the scenario shows."""
     label, _, key = name.rpartition(" ")
     return not (label and shown) or key in shown
 

@@ -70,7 +70,7 @@ class Run:
         return f"32-{self.lab.inner_mtu_bytes - spare_bytes}"
 
     def settle(self, seconds: float) -> None:
-        """Lets the tunnel finish what it does when it comes up (finding the path's MTU); `direct` has nothing."""
+        """Lets a tunnel finish what it does when it has come up, such as finding the path's MTU."""
         if self.tunnel.is_tunnel:
             time.sleep(seconds)
 
@@ -97,7 +97,7 @@ class Scenario(ABC):
     def measure(self, run: Run) -> Outcome:
         """Drives the load through the tunnel; LabError when it can not be measured."""
 
-    def relate(self, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    def relate(self, found: Mapping[str, Sequence[Mapping[str, Any]]], settings: Mapping[str, str]) -> None:
         """Adds results that need several systems. `found`: of each system its rounds, {"seed", "results"}."""
         return
 

@@ -1,8 +1,9 @@
 """voice-trunk: what a packet of voice costs on the wire, and how much later it comes, with so many calls.
 
 Each call is RTP over UDP with a packet every 20 ms each way. The bytes are the link emulator's: IP packets
-offered to the link while the calls last, with all that the tunnel sends besides (acknowledgements, keepalives);
-nothing is taken off. `wire_bytes_per_packet` is their sum over the RTP packets sent, both directions alike.
+offered to the link while the calls last, with all that the tunnel sends besides (acknowledgements and
+keepalives); nothing is taken off. `wire_bytes_per_packet` is their sum over the RTP packets sent, of both
+directions; `wire_up_bytes_per_packet` and `wire_down_bytes_per_packet` are those of each.
 """
 
 from __future__ import annotations
@@ -72,8 +73,10 @@ def wanted_cells(text: str) -> list[Cell]:
         elif kind in CODECS and calls.isdigit() and 1 <= int(calls) <= CALLS_MAX:
             cells.append(Cell(kind, int(calls)))
         else:
-            raise UsageError(f"--set cell={word}: 0 to {len(EVERY_CELL) - 1}, CODEC/CALLS or CODEC is expected,"
-                             f" CODEC of {', '.join(CODECS)}, CALLS up to {CALLS_MAX}")  # fmt: skip
+            raise UsageError(
+                f"--set cell={word}: 0 to {len(EVERY_CELL) - 1}, CODEC/CALLS or CODEC is expected, CODEC of"
+                f" {', '.join(CODECS)}, CALLS up to {CALLS_MAX}"
+            )
     return list(dict.fromkeys(cells))
 
 
@@ -128,7 +131,7 @@ class VoiceTrunk(Scenario):
     link = {"rate": "100M", "delay": "20ms", "queue": "100ms"}
     parameters = {
         "cell": Parameter("all", "some cells: number from 0, CODEC/CALLS as in g729/8, CODEC; or A,B,C"),
-        "pattern": Parameter("aligned", "all calls of a side on one tick, as from a server; or spread: phases"),
+        "pattern": Parameter("aligned", "all calls of a side on one tick, as a server has it; or spread"),
         "ip": Parameter("4", "of the calls: 4 or 6"),
         "dscp": Parameter("46", "of the RTP packets: 46 is EF, what telephones send"),
         "settle": Parameter("5", "seconds for the tunnel to find the path's MTU before the first cell"),
@@ -146,7 +149,7 @@ class VoiceTrunk(Scenario):
                 raise UsageError(f"--set {key}={found[key]}: {' or '.join(allowed)} is expected")
         return found
 
-    def relate(self, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    def relate(self, found: Mapping[str, Sequence[Mapping[str, Any]]], settings: Mapping[str, str]) -> None:
         add_delays(found)
 
     def measure(self, run: Run) -> Outcome:
@@ -159,7 +162,9 @@ class VoiceTrunk(Scenario):
             run.say(f"{cell.name}, {run.settings['pattern']}, {run.seconds:g} s")
             found = self._cell(run, cell)
             cells.append(found)
-            wrong = found["wrong_packets"] + (0 if "duplicate" in run.settings else found["duplicate_packets"])
+            wrong = found["wrong_packets"]
+            if "duplicate" not in run.settings:
+                wrong += found["duplicate_packets"]
             outcome.check(f"{cell.name}-content", wrong == 0, f"{wrong} packets wrong or doubled")
             if not faults:
                 lost = found["lost_packets"]
