@@ -61,10 +61,12 @@ def conditions(document: dict[str, Any]) -> list[str]:
     settings = ", ".join(f"{key} {document['settings'][key]}" for key in ("pattern", "ip", "dscp"))
     failed = [f"- check failed: {run['system']}: {check['name']}: {check['detail']}"
               for run in document["runs"] for check in run["checks"] if not check["ok"]]  # fmt: skip
+    rounds = max(len(run["rounds"]) for run in document["runs"])
     systems = ", ".join(f"{run['system']} {run['version']}" for run in document["runs"])
     return [
         f"- scenario `{document['scenario']}`: {settings}; each direction of the link: {link}",
-        f"- systems: {systems}", f"- {document['seconds']:g} s each, seed {document['seed']}", *failed,
+        f"- systems: {systems}",
+        f"- {rounds} alternating rounds of {document['seconds']:g} s, medians", *failed,
     ]  # fmt: skip
 
 

@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=1, metavar="N", help="same seed, same packets lost (default 1)"
     )
     p.add_argument(
-        "--rounds", type=int, metavar="N", help="rounds per system; default 1, line-rate of several: 3"
+        "--rounds", type=int, metavar="N", help="rounds per system; default 1, of several systems often 3"
     )
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", nargs="+",
                    help="of the scenario, of its link, or of oxidized: daemon.TABLE.KEY=TOML")  # fmt: skip

@@ -186,6 +186,7 @@ VOICE_KEYS = {
     "sent_packets", "received_packets", "wrong_packets",
 }  # fmt: skip
 RTP_UDP_IP4_BYTES, RTP_UDP_IP6_BYTES = 40, 60
+PING_PACKETS = 2  # by which the lab knows that a system is up
 
 
 def cells_of(document: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -196,7 +197,8 @@ def cells_of(document: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
 def test_calls_through_oxidized_and_on_the_bare_link() -> None:
     """The bare link counts what the packets are; the tunnel carries each, and its delay is set beside."""
     need_namespaces()
-    words = ("--system", "oxidized,direct", "--seconds", "1", "--set", "cell=g729/1,g711/4", "settle=1")
+    words = ("--system", "oxidized,direct", "--seconds", "1", "--rounds", "1", "--set")
+    words += ("cell=g729/1,g711/4", "settle=1")
     cells = cells_of(measured("voice-trunk", *words))
     for name, calls, payload in (("g729/1", 1, 20), ("g711/4", 4, 160)):
         mine, bare = cells["oxidized"][name], cells["direct"][name]
@@ -213,7 +215,8 @@ def test_calls_through_oxidized_and_on_the_bare_link() -> None:
 def test_calls_each_with_a_phase_of_its_own_over_ipv6() -> None:
     need_namespaces()
     settings = ("cell=opus/4,opus40/2", "ip=6", "pattern=spread", 'daemon.log.level="error"', "settle=0")
-    document = measured("voice-trunk", "--system", "oxidized,direct", "--seconds", "1", "--set", *settings)
+    document = measured("voice-trunk", "--system", "oxidized,direct", "--seconds", "1", "--rounds", "1",
+                        "--set", *settings)  # fmt: skip
     assert document["daemon_settings"] == {"log.level": '"error"'}
     bare = cells_of(document)["direct"]
     assert [bare[name]["wire_bytes_per_packet"] for name in ("opus/4", "opus40/2")] == [
@@ -251,16 +254,22 @@ def test_calls_are_rtp_to_others(tmp_path: Path) -> None:
     assert len({packets[0].sequence for packets in flows.values()}) == 4
 
 
-def test_voice_that_was_lost_is_counted_and_voice_that_was_changed_fails() -> None:
+def test_voice_that_was_lost_is_counted_and_voice_that_was_changed_fails(tmp_path: Path) -> None:
+    """Every packet in which the link flipped a bit is wrong to the receiver, wherever the bit was."""
     need_namespaces()
     words = ("--system", "direct", "--seconds", "2", "--set", "cell=g729/4")
     lossy = cells_of(measured("voice-trunk", *words, "loss=20%"))["direct"]["g729/4"]
     assert 0 < lossy["lost_packets"] < lossy["sent_packets"] / 2
     assert lossy["received_packets"] == lossy["sent_packets"] - lossy["lost_packets"]
-    done = lab("voice-trunk", *words, "corrupt=10%", "--json", "-")
+    done = lab("voice-trunk", *words, "corrupt=10%", "--json", "-", "--keep-logs", str(tmp_path))
     assert done.returncode == 1
     document = json.loads(done.stdout)
-    assert document["runs"][0]["results"]["cells"][0]["wrong_packets"] > 0
+    cell = document["runs"][0]["results"]["cells"][0]
+    link = json.loads((tmp_path / "direct-1/link.json").read_text())
+    corrupted = sum(link[way]["corrupted_packets"] for way in ("ab", "ba"))
+    assert corrupted > 50
+    assert 0 <= corrupted - cell["wrong_packets"] <= PING_PACKETS
+    assert cell["received_packets"] == cell["sent_packets"] - cell["wrong_packets"]
     failed = [check["name"] for check in document["runs"][0]["checks"] if not check["ok"]]
     assert failed == ["g729/4-content"]
 

@@ -146,7 +146,8 @@ def test_settings_of_the_daemon_are_taken_out_and_lie_below_those_of_a_variant()
 @pytest.fixture
 def document() -> dict[str, Any]:
     def run_of(system: str, *cells: dict[str, Any]) -> dict[str, Any]:
-        return {"system": system, "version": "1", "results": {"cells": list(cells)}, "checks": []}
+        return {"system": system, "version": "1", "results": {"cells": list(cells)}, "checks": [],
+                "rounds": [one_round(*cells)] * 3}  # fmt: skip
 
     own = {**cell_of("g729/8", 0.02, 0.02, 30.25), "delay_added_p99_seconds": 0.0021}
     return {
@@ -166,6 +167,7 @@ def test_the_section_of_the_results_says_bytes_delays_and_conditions(document: d
     assert "| G.711, 160 bytes | 8 | 170.0 | - | - | - | - |" in lines
     assert "- check failed: wireguard-go: g729/8-lost: 3 of 9 lost" in lines
     assert "](voice-trunk.svg)" in "\n".join(lines)
+    assert "- 3 alternating rounds of 4 s, medians" in lines
     assert any("aligned" in line and "delay 20ms" in line for line in lines)
 
 
