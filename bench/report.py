@@ -1,9 +1,10 @@
 """Turns the JSON of a `line-rate` run into bench/RESULTS.md and bench/line-rate.svg: ratios first.
 
-    python bench/report.py build/bench/line-rate.json
+    python -m bench.report build/bench/line-rate.json [build/bench/voice-trunk.json]
 
-Machines differ and are noisy, so what is claimed is a ratio within one run of alternating rounds. The plot
-needs matplotlib (the extra `bench`); the same JSON gives the same two files to the byte.
+Machines differ and are noisy, so what is claimed is a ratio within one run of alternating rounds. The plots
+need matplotlib (the extra `bench`); the same JSON gives the same files to the byte. A `voice-trunk` run adds
+its section and bench/voice-trunk.svg.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import voice
+
 FOLDER = Path(__file__).parent
-RESULTS, PLOT = FOLDER / "RESULTS.md", FOLDER / "line-rate.svg"
+RESULTS, PLOT, VOICE_PLOT = (FOLDER / name for name in ("RESULTS.md", "line-rate.svg", "voice-trunk.svg"))
 BARE = "direct"
 MISSING = 5  # as netns-lab/run: something is not there
 
@@ -187,15 +190,18 @@ def plot(document: dict[str, Any], path: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes both files; MISSING, and none of them, without matplotlib."""
-    document = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    """Writes RESULTS.md and the plots; MISSING, and none of them, without matplotlib."""
+    document, *more = (json.loads(Path(name).read_text(encoding="utf-8")) for name in arguments)
     try:
         plot(document, PLOT)
+        for trunk in more:
+            voice.plot(trunk, VOICE_PLOT)
     except ImportError as error:
         print(f"bench/report.py: needs matplotlib: ./dev bench installs it ({error})", file=sys.stderr)
         return MISSING
-    RESULTS.write_text(render(document), encoding="utf-8")
-    print(f"wrote {RESULTS} and {PLOT}")
+    text = render(document) + "".join(voice.render(trunk, VOICE_PLOT.name) for trunk in more)
+    RESULTS.write_text(text, encoding="utf-8")
+    print(f"wrote {RESULTS} and its plots")
     return 0
 
 

@@ -8,6 +8,7 @@
  * A sink prints "ready" once it listens; everyone ends with one JSON object on standard output.
  * UDP payload: magic (4), length (4), number (8), time sent (8), check (8), then content; all of it
  * follows from seed, number and time, so a changed, foreign or doubled packet is found out. */
+#include "content.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
@@ -22,13 +23,12 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { MAGIC = 0x6f786c62, BATCH = 64, DATAGRAM_MAX = 16384, HEADER = 32, SOCKET_BYTES = 32 << 20,
        GSO_BYTES_MAX = 65000, NUMBERS_MAX = 1 << 27, GAPS_MAX = 512, CHUNK = 1 << 18,
        DELAY_BINS = 64 * 32, TCP_TIMEOUT_S = 60 };
-static const uint64_t GAP_NS = 100000000, SECOND_NS = 1000000000;
+static const uint64_t GAP_NS = 100000000;
 
 struct options {
     const char *bind, *to, *port, *congestion;
@@ -37,25 +37,6 @@ struct options {
 };
 
 struct header { uint32_t magic, len; uint64_t number, sent_ns, check; };
-
-static uint64_t mix(uint64_t x)   /* the finaliser of splitmix64 */
-{
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
-static uint64_t word_at(uint64_t seed, uint64_t stream, uint64_t position)
-{
-    return mix(seed + stream * 0xd1342543de82ef95u + (position + 1) * 0x9e3779b97f4a7c15u);
-}
-
-static uint64_t clock_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
-}
 
 static void die(const char *what)
 {
@@ -194,12 +175,6 @@ static void send_batch(int fd, struct batch *b, int count, uint64_t gso, uint64_
         }
         done += sent;
     }
-}
-
-static void pause_until(uint64_t when_ns)
-{
-    struct timespec when = {(time_t)(when_ns / SECOND_NS), (long)(when_ns % SECOND_NS)};
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, NULL);
 }
 
 static int udp_send(const struct options *o)

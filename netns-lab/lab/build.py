@@ -16,6 +16,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "link-emulator.c", "link.c", "link-conf.c", "link-packet.c", "link-report.c", "link-simulate.c",
     ),
     "traffic": ("traffic.c",),
+    "rtp-trunk": ("rtp-trunk.c",),
 }  # fmt: skip
 FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", "-Wshadow", "-Werror")
 
@@ -31,7 +32,7 @@ def helper(name: str) -> Path:
         raise MissingError(f"gcc is needed to build netns-lab/{name}: apt-get install gcc libc6-dev")
     BUILD_FOLDER.mkdir(exist_ok=True)
     fresh = program.with_name(f"{name}.{os.getpid()}")
-    command = ["gcc", *FLAGS, *map(str, sources), "-lm", "-o", str(fresh)]
+    command = ["gcc", *FLAGS, *map(str, sources), "-lm", "-pthread", "-o", str(fresh)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(f"netns-lab/{name} does not compile:\n{done.stderr}")

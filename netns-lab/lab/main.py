@@ -17,8 +17,10 @@ from lab.errors import LabError, MissingError, UsageError
 from lab.load import machine_facts
 from lab.scenarios import SCENARIOS
 from lab.scenarios.base import Check, Outcome, Run, Scenario
-from lab.systems import SYSTEMS, System, from_binary, need, variant
+from lab.systems import SYSTEMS, Oxidized, System, from_binary, need, variant
 from lab.topology import Lab, remove_stale
+
+DAEMON_PREFIX = "daemon."  # of a --set that is for our daemon's configuration
 
 
 def on_signal(number: int, frame: object) -> NoReturn:
@@ -43,10 +45,10 @@ def parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=1, metavar="N", help="same seed, same packets lost (default 1)"
     )
     p.add_argument(
-        "--rounds", type=int, metavar="N", help="rounds per system; default 1, line-rate of several: 3"
+        "--rounds", type=int, metavar="N", help="rounds per system; default 1, of several systems often 3"
     )
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", nargs="+",
-                   help="a setting of the scenario or of its link")  # fmt: skip
+                   help="of the scenario, of its link, or of oxidized: daemon.TABLE.KEY=TOML")  # fmt: skip
     p.add_argument("--json", metavar="FILE", help="write the result as one JSON object; - is standard output")
     p.add_argument("--pcap", type=Path, metavar="DIR", help="record what passes the link and the tunnel")
     p.add_argument("--keep-logs", type=Path, metavar="DIR", help="copy logs and configuration files there")
@@ -131,6 +133,7 @@ def measure(scenario: Scenario, systems: Sequence[System], chosen: dict[str, str
             )
             found[name].append({"seed": seed, "results": outcome.results})
             checks[name] += [asdict(check) for check in outcome.checks]
+    scenario.relate(found, scenario.settings(chosen))
     return [
         {"system": system.name, "version": system.version(),
          "results": report.merge([r["results"] for r in found[system.name]]), "rounds": found[system.name],
@@ -147,8 +150,21 @@ def check_privileges() -> None:
         raise MissingError("no /dev/net/tun: modprobe tun, or let the container have the device")
 
 
-def chosen_systems(options: argparse.Namespace) -> list[System]:
-    """Those of --system, then those that only the command line has; UsageError for an unknown one."""
+def split_daemon(chosen: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Settings of the scenario and its link, and those of our daemons (without their `daemon.`)."""
+    daemon = {key.removeprefix(DAEMON_PREFIX): value for key, value in chosen.items()
+              if key.startswith(DAEMON_PREFIX)}  # fmt: skip
+    for key in daemon:
+        if "." not in key:
+            raise UsageError(f"--set {DAEMON_PREFIX}{key}: {DAEMON_PREFIX}TABLE.KEY=TOML-VALUE is expected")
+    return {key: value for key, value in chosen.items() if not key.startswith(DAEMON_PREFIX)}, daemon
+
+
+def chosen_systems(options: argparse.Namespace, daemon: dict[str, str]) -> list[System]:
+    """Those of --system, then those that only the command line has; UsageError for an unknown one.
+
+    `daemon`: settings that every configuration of ours gets, below those that make it what it is.
+    """
     own = {system.name: system for system in map(from_binary, options.peer_binary)}
     if len(own) < len(options.peer_binary):
         raise UsageError("--peer-binary: one binary for each system")
@@ -158,7 +174,8 @@ def chosen_systems(options: argparse.Namespace) -> list[System]:
     for name in names:
         if name not in known:
             raise UsageError(f"--system {name}: there is {', '.join(known)}")
-    return [known[name] for name in names]
+    systems = [known[name] for name in names]
+    return [s.with_settings(daemon) if daemon and isinstance(s, Oxidized) else s for s in systems]
 
 
 def check_installed(systems: Sequence[System], options: argparse.Namespace) -> None:
@@ -194,8 +211,8 @@ def execute(options: argparse.Namespace) -> int:
     if options.scenario not in SCENARIOS:
         raise UsageError(f"no scenario {options.scenario}: there is {', '.join(SCENARIOS)}")
     scenario = SCENARIOS[options.scenario]
-    systems = chosen_systems(options)
-    chosen = pairs(options.set)
+    chosen, daemon = split_daemon(pairs(options.set))
+    systems = chosen_systems(options, daemon)
     scenario.link_mtu_bytes(scenario.settings(chosen))
     if (options.seconds is not None and options.seconds <= 0) or (
         options.rounds is not None and options.rounds < 1
@@ -206,10 +223,12 @@ def execute(options: argparse.Namespace) -> int:
         say(f"removed {name}, left by a run that was killed")
     runs = measure(scenario, systems, chosen, options, say)
     result = document(scenario, options, chosen, runs)
+    result["daemon_settings"] = daemon
     say("")
-    say(report.table(runs))
+    say(report.table(runs, scenario.shown))
     if len(runs) > 1:
-        say("\n" + report.ratio_lines([*result["ratios"], *result["bare_ratios"]]))
+        ratios = [*result["ratios"], *result["bare_ratios"]]
+        say("\n" + report.ratio_lines([r for r in ratios if report.is_shown(r["result"], scenario.shown)]))
     if options.json:
         text = json.dumps(result, indent=2) + "\n"
         if options.json == "-":

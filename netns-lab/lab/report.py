@@ -12,11 +12,13 @@ SUMMED = frozenset(
     {
         "bytes_compared", "bytes_wrong", "wrong_packets", "unaccounted_packets", "link_unaccounted_packets",
         "odd_sent_packets", "odd_received_packets", "odd_wrong_packets", "odd_lost_packets",
-        "odd_reordered_packets",
+        "odd_reordered_packets", "lost_packets", "duplicate_packets", "refused_packets",
+        "lost_messages", "wrong_messages",
     }
 )  # fmt: skip
 WORST_HIGH = frozenset({"recovery_seconds", "recovery_after_heal_seconds", "ping_loss_ratio"})
 WORST_LOW = frozenset({"sessions_up"})
+PARAMETERS = frozenset({"calls", "payload_bytes"})  # of a cell: the same in all rounds
 BARE_SYSTEM = "direct"
 # What is set against the bare link, and by which of its results: daemons have a cost of their own, the bare
 # link only that of the whole machine.
@@ -34,6 +36,8 @@ def merge_values(key: str, values: Sequence[Any]) -> Any:
     if isinstance(values[0], list):
         return [merge(cells) for cells in zip(*values, strict=True)]
     if isinstance(values[0], str):
+        return values[0]
+    if key in PARAMETERS:
         return values[0]
     combine: Callable[[Sequence[Any]], Any] = statistics.median
     if key in SUMMED:
@@ -67,6 +71,8 @@ def flatten(results: Mapping[str, Any]) -> dict[str, float]:
 
 
 def cell_label(number: int, cell: Mapping[str, Any]) -> str:
+    if "cell" in cell:
+        return str(cell["cell"])
     if "loss_ratio" in cell and "inner" in cell:
         return f"{cell['loss_ratio']:g}/{cell['inner']}"
     return f"cell {number}"
@@ -122,10 +128,17 @@ def scaled(key: str, value: float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
-def table(runs: Sequence[Mapping[str, Any]]) -> str:
+def is_shown(name: str, shown: frozenset[str]) -> bool:
+    """Whether people see a result: all outside of cells, and of cells what the scenario shows."""
+    label, _, key = name.rpartition(" ")
+    return not (label and shown) or key in shown
+
+
+def table(runs: Sequence[Mapping[str, Any]], shown: frozenset[str] = frozenset()) -> str:
     """Results side by side, one column per system, and the checks that failed."""
     columns = [flatten(run["results"]) for run in runs]
-    names = list(dict.fromkeys(name for column in columns for name in column))
+    every = dict.fromkeys(name for column in columns for name in column)
+    names = [name for name in every if is_shown(name, shown)]
     rows = [["", *(run["system"] for run in runs)]]
     rows += [[name, *(scaled(name, column.get(name)) for column in columns)] for name in names]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

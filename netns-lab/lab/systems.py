@@ -276,6 +276,10 @@ class Oxidized:
         self.name = name
         self.extra = dict(extra or {})
 
+    def with_settings(self, settings: Mapping[str, str]) -> Oxidized:
+        """The same system with these below its own ("table.key" -> TOML value)."""
+        return Oxidized(self.name, {**settings, **self.extra})
+
     def check(self) -> None:
         """MissingError when the repository's environment has not been built, or does not know a setting."""
         imports = "import oxidized.ffi._oxi, oxidized.cli, oxidized.io.daemon"

@@ -55,7 +55,7 @@ def need_namespaces() -> None:
 def test_list_names_scenarios_and_systems() -> None:
     done = lab("--list")
     assert done.returncode == 0
-    scenarios = ("hello", "random-loss", "line-rate", "stress", "odd-packets")
+    scenarios = ("hello", "random-loss", "line-rate", "stress", "odd-packets", "voice-trunk", "text-classes")
     systems = ("direct", "oxidized", "wireguard-go", "openvpn")
     for name in scenarios + systems:
         assert name in done.stdout
@@ -70,6 +70,9 @@ def test_list_names_scenarios_and_systems() -> None:
         (("hello", "--set", "nosuch=1"), "nosuch"),
         (("hello", "--set", "megabytes"), "KEY=VALUE"),
         (("line-rate", "--set", "loss=1%"), "loss"),
+        (("voice-trunk", "--set", "cell=g722/1"), "g729"),
+        (("voice-trunk", "--set", "daemon.headers=1"), "daemon.TABLE.KEY"),
+        (("text-classes", "--set", "cell=dns"), "syslog"),
         (("hello", "--seconds", "-1"), "positive"),
         (("hello", "--set", "mtu=12000"), "9080"),
         (("line-rate", "--peer-binary", "direct=/bin/true"), "--peer-binary"),
@@ -105,6 +108,7 @@ def test_a_peer_that_is_not_installed_is_exit_code_5(tmp_path: Path) -> None:
         (("--peer-binary", "wireguard-go=/nonexistent"), "/nonexistent is not an executable"),
         (("--peer-binary", f"openvpn={__file__}"), f"{__file__} is not an executable"),
         (("--variant", 'mine:crypto.nosuch="x"'), "crypto.nosuch"),
+        (("--set", "daemon.crypto.nosuch=1"), "crypto.nosuch"),
     ],
 )
 def test_what_can_not_run_is_exit_code_5(words: tuple[str, ...], named: str) -> None:
@@ -175,6 +179,126 @@ def test_odd_packets_through_oxidized() -> None:
     assert results["odd_sent_packets"] == results["odd_received_packets"] > 10_000
     assert results["odd_wrong_packets"] == results["odd_reordered_packets"] == results["bytes_wrong"] == 0
     assert results["udp_segment_sent_packets"] > 0
+
+
+VOICE_KEYS = {
+    "codec", "calls", "wire_bytes_per_packet", "delay_p50_seconds", "delay_p99_seconds", "lost_ratio",
+    "sent_packets", "received_packets", "wrong_packets",
+}  # fmt: skip
+RTP_UDP_IP4_BYTES, RTP_UDP_IP6_BYTES = 40, 60
+PING_PACKETS = 2  # by which the lab knows that a system is up
+
+
+def cells_of(document: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    return {run["system"]: {cell["cell"]: cell for cell in run["results"]["cells"]}
+            for run in document["runs"]}  # fmt: skip
+
+
+def test_calls_through_oxidized_and_on_the_bare_link() -> None:
+    """The bare link counts what the packets are; the tunnel carries each, and its delay is set beside."""
+    need_namespaces()
+    words = ("--system", "oxidized,direct", "--seconds", "1", "--rounds", "1", "--set")
+    words += ("cell=g729/1,g711/4", "settle=1")
+    cells = cells_of(measured("voice-trunk", *words))
+    for name, calls, payload in (("g729/1", 1, 20), ("g711/4", 4, 160)):
+        mine, bare = cells["oxidized"][name], cells["direct"][name]
+        assert mine.keys() >= VOICE_KEYS
+        assert mine["sent_packets"] == mine["received_packets"] == 2 * 50 * calls
+        assert mine["wrong_packets"] == mine["lost_ratio"] == 0
+        assert mine["calls"] == calls
+        assert bare["wire_bytes_per_packet"] == RTP_UDP_IP4_BYTES + payload
+        assert bare["wire_packets_per_packet"] == 1
+        assert "delay_added_p99_seconds" in mine
+        assert "delay_added_p99_seconds" not in bare
+
+
+def test_calls_each_with_a_phase_of_its_own_over_ipv6() -> None:
+    need_namespaces()
+    settings = ("cell=opus/4,opus40/2", "ip=6", "pattern=spread", 'daemon.log.level="error"', "settle=0")
+    document = measured("voice-trunk", "--system", "oxidized,direct", "--seconds", "1", "--rounds", "1",
+                        "--set", *settings)  # fmt: skip
+    assert document["daemon_settings"] == {"log.level": '"error"'}
+    bare = cells_of(document)["direct"]
+    assert [bare[name]["wire_bytes_per_packet"] for name in ("opus/4", "opus40/2")] == [
+        RTP_UDP_IP6_BYTES + 60, RTP_UDP_IP6_BYTES + 40,
+    ]  # fmt: skip
+
+
+def test_calls_are_rtp_to_others(tmp_path: Path) -> None:
+    """What leaves is read by a foreign library: one SSRC a direction, numbers by one, time stamps by 160."""
+    need_namespaces()
+    if shutil.which("tcpdump") is None:
+        pytest.skip("needs tcpdump to record the packets")
+    from scapy.layers.inet import UDP
+    from scapy.layers.rtp import RTP
+    from scapy.utils import rdpcap
+
+    words = ("--system", "direct", "--seconds", "1", "--pcap", str(tmp_path), "--set", "cell=g729/2")
+    measured("voice-trunk", *words)
+    flows: dict[tuple[int, int], list[Any]] = {}
+    for packet in rdpcap(str(next(tmp_path.glob("*edge.pcap")))):
+        if UDP in packet and packet[UDP].dport % 2 == 0:
+            ports = (packet[UDP].sport, packet[UDP].dport)
+            flows.setdefault(ports, []).append(RTP(bytes(packet[UDP].payload)))
+    assert len(flows) == 4
+    for packets in flows.values():
+        first = packets[0]
+        assert len(packets) == 50
+        assert [p.marker for p in packets] == [1] + [0] * 49
+        for number, p in enumerate(packets):
+            assert (p.version, p.padding, p.extension, p.numsync) == (2, 0, 0, 0)
+            assert (p.payload_type, p.sourcesync, len(p.payload)) == (18, first.sourcesync, 20)
+            assert p.sequence == (first.sequence + number) % 2**16
+            assert p.timestamp == (first.timestamp + 160 * number) % 2**32
+    assert len({packets[0].sourcesync for packets in flows.values()}) == 4
+    assert len({packets[0].sequence for packets in flows.values()}) == 4
+
+
+def test_voice_that_was_lost_is_counted_and_voice_that_was_changed_fails(tmp_path: Path) -> None:
+    """Every packet in which the link flipped a bit is wrong to the receiver, wherever the bit was."""
+    need_namespaces()
+    words = ("--system", "direct", "--seconds", "2", "--set", "cell=g729/4")
+    lossy = cells_of(measured("voice-trunk", *words, "loss=20%"))["direct"]["g729/4"]
+    assert 0 < lossy["lost_packets"] < lossy["sent_packets"] / 2
+    assert lossy["received_packets"] == lossy["sent_packets"] - lossy["lost_packets"]
+    done = lab("voice-trunk", *words, "corrupt=10%", "--json", "-", "--keep-logs", str(tmp_path))
+    assert done.returncode == 1
+    document = json.loads(done.stdout)
+    cell = document["runs"][0]["results"]["cells"][0]
+    link = json.loads((tmp_path / "direct-1/link.json").read_text())
+    corrupted = sum(link[way]["corrupted_packets"] for way in ("ab", "ba"))
+    assert corrupted > 50
+    assert 0 <= corrupted - cell["wrong_packets"] <= PING_PACKETS
+    assert cell["received_packets"] == cell["sent_packets"] - cell["wrong_packets"]
+    failed = [check["name"] for check in document["runs"][0]["checks"] if not check["ok"]]
+    assert failed == ["g729/4-content"]
+
+
+def test_text_through_oxidized_costs_what_the_bare_link_says_and_more() -> None:
+    need_namespaces()
+    words = ("--system", "oxidized,direct", "--seconds", "0.4", "--set", "settle=0")
+    cells = cells_of(measured("text-classes", *words))
+    assert list(cells["oxidized"]) == ["sip", "syslog", "mqtt", "http"]
+    for name, bare in cells["direct"].items():
+        mine = cells["oxidized"][name]
+        assert mine["messages"] == bare["messages"] == 20
+        assert mine["offered_bytes"] == bare["offered_bytes"]
+        assert mine["lost_messages"] == mine["wrong_messages"] == 0
+        assert mine["payload_cost_ratio"] == pytest.approx(
+            1 + (mine["wire_bytes"] - bare["wire_bytes"]) / bare["offered_bytes"]
+        )
+    bare = cells["direct"]
+    assert bare["sip"]["wire_bytes"] == bare["sip"]["offered_bytes"] + 2 * 20 * 28
+    assert bare["syslog"]["wire_bytes"] == bare["syslog"]["offered_bytes"] + 20 * 28
+    assert bare["http"]["wire_bytes"] > bare["http"]["offered_bytes"] + 2 * 20 * 52
+
+
+def test_text_that_was_changed_fails() -> None:
+    need_namespaces()
+    words = ("--system", "direct", "--seconds", "1", "--set", "cell=syslog", "corrupt=30%", "ip=6")
+    done = lab("text-classes", *words, "--json", "-")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["runs"][0]["results"]["cells"][0]["wrong_messages"] > 0
 
 
 def test_a_failed_check_is_exit_code_1() -> None:

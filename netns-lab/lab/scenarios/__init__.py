@@ -8,7 +8,12 @@ from lab.scenarios.line_rate import LineRate
 from lab.scenarios.odd_packets import OddPackets
 from lab.scenarios.random_loss import RandomLoss
 from lab.scenarios.stress import Stress
+from lab.scenarios.text_classes import TextClasses
+from lab.scenarios.voice_trunk import VoiceTrunk
 
 SCENARIOS: dict[str, Scenario] = {
-    scenario.name: scenario for scenario in (Hello(), RandomLoss(), LineRate(), Stress(), OddPackets())
-}
+    scenario.name: scenario
+    for scenario in (
+        Hello(), RandomLoss(), LineRate(), Stress(), OddPackets(), VoiceTrunk(), TextClasses(),
+    )
+}  # fmt: skip

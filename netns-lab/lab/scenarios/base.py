@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +69,11 @@ class Run:
         """Sizes of UDP payloads from tiny up to so much less than the tunnel's MTU, as `traffic --size`."""
         return f"32-{self.lab.inner_mtu_bytes - spare_bytes}"
 
+    def settle(self, seconds: float) -> None:
+        """Lets a tunnel finish what it does when it has come up, such as finding the path's MTU."""
+        if self.tunnel.is_tunnel:
+            time.sleep(seconds)
+
     def number(self, key: str) -> float:
         try:
             return float(self.settings[key])
@@ -85,10 +91,15 @@ class Scenario(ABC):
     link: dict[str, str] = {}
     parameters: dict[str, Parameter] = {}
     has_far = False  # whether there is a host behind the hub
+    shown: frozenset[str] = frozenset()  # the results of cells that the table prints; empty: all
 
     @abstractmethod
     def measure(self, run: Run) -> Outcome:
         """Drives the load through the tunnel; LabError when it can not be measured."""
+
+    def relate(self, found: Mapping[str, Sequence[Mapping[str, Any]]], settings: Mapping[str, str]) -> None:
+        """Adds results that need several systems. `found`: of each system its rounds, {"seed", "results"}."""
+        return
 
     def daemon_settings(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Keys of the oxidized configuration that this scenario wants ("table.key": TOML value)."""

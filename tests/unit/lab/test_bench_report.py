@@ -124,6 +124,28 @@ def test_the_plot_is_the_same_each_time(document: dict[str, Any], tmp_path: Path
     assert "dc:date" not in text
 
 
+def test_voice_gets_its_section_and_its_plot(
+    document: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="only ./dev bench installs it")
+    cell = {"codec": "g729", "payload_bytes": 20, "calls": 8, "wire_bytes_per_packet": 30.5}
+    trunk = sample(run_of("oxidized", {"cells": [cell]}))
+    trunk |= {"scenario": "voice-trunk", "link": {"edge_to_hub": {"rate": "100M"}},
+              "settings": {"pattern": "aligned", "ip": "4", "dscp": "46"}}  # fmt: skip
+    paths = [tmp_path / name for name in ("line-rate.json", "voice-trunk.json")]
+    for path, found in zip(paths, (document, trunk), strict=True):
+        path.write_text(json.dumps(found))
+    names = {"RESULTS": "RESULTS.md", "PLOT": "line-rate.svg", "VOICE_PLOT": "voice-trunk.svg"}
+    for name, value in names.items():
+        monkeypatch.setattr(bench_report, name, tmp_path / value)
+    assert bench_report.main([str(path) for path in paths]) == 0
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert text.startswith(bench_report.render(document))
+    assert "| G.729, 20 bytes | 8 | 30.5 |" in text
+    assert (tmp_path / "line-rate.svg").exists()
+    assert (tmp_path / "voice-trunk.svg").exists()
+
+
 def test_without_matplotlib_the_message_says_what_to_do(
     document: dict[str, Any],
     tmp_path: Path,
