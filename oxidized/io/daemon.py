@@ -157,10 +157,14 @@ class Daemon:
             log.warning("%s", STRICT_REVERSE_PATH)
         undo.callback(self._plane.stop)
         self._plane.offload_set(self._offloads.on)
+        if self._settings.compression.rules:
+            self._plane.compression_set(self._settings.compression.rules)
         self._plane.start(tun_fds, self._sockets.fds, tun_has_header=has_header)
         self._driver.start()
         await self._serve(undo)
         self._spawn(self._watch(), "watchdog")
+        if self._settings.compression.rules:
+            self._spawn(self._oracle_load(), "oracle")
         log.info("%s is up: %s", interface.name, self._ports())
         log.info("offloads: %s", self._offloads)
         library = self._library()
@@ -187,15 +191,15 @@ class Daemon:
         settings = self._settings
         if trouble := aead_library("openssl").trouble:
             raise StartError(f"nothing here can be trusted with a key: openssl: {trouble}")
-        peers_min = PEERS_MIN_HUB if settings.accept else PEERS_MIN_EDGE
         routes = sum(len(peer.allowed_ips) for peer in settings.peers)
         self._bounds = Bounds(
             mtu_bytes=settings.mtu_bytes,
             rekey_after_ns=settings.rekey_after_ns,
             rekey_packets=settings.rekey_packets,
-            peers=min(max(2 * len(settings.peers), peers_min), PEERS_MAX),
+            peers=_peer_room(settings),
             routes=min(max(2 * routes, ROUTES_MIN), PREFIXES_MAX),
         )
+        compression = settings.compression
         return DataPlane(
             peers_max=self._bounds.peers,
             routes_max=self._bounds.routes,
@@ -205,8 +209,27 @@ class Daemon:
             rekey_packets=settings.rekey_packets,
             key_packets_max=KEY_PACKETS_MAX,
             key_age_ns_max=max(KEY_AGES_MAX * settings.rekey_after_ns, KEY_AGE_NS_MIN),
+            hold_ns=(
+                compression.bundle_wait_voip_ns,
+                compression.bundle_wait_gaming_ns,
+                compression.bundle_wait_other_ns,
+            ),
+            flows=compression.flows,
+            all_headers=compression.headers == "all",
+            compress_payload=bool(compression.rules),
+            hash_key=int.from_bytes(os.urandom(8)),
             library=self._config.crypto.library,
         )
+
+    async def _oracle_load(self) -> None:
+        """The oracle's model, which is checked in a process of its own, some 0.4 s after the tunnel is up."""
+        found = await asyncio.get_running_loop().run_in_executor(None, oracle_choose, os.environ)
+        self._plane.oracle_set(found.weights, int.from_bytes(os.urandom(8)))
+        self._oracle = found
+        if found.trouble:
+            log.warning("compression oracle: the heuristic is used: %s", found.trouble)
+        else:
+            log.info("compression oracle: model %s of %s", found.digest[:16], found.path)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """A task that the daemon cancels when it goes; its failure is logged, and is our bug."""

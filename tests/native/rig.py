@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from oxidized.core.plane import Address, PlaneEvent, SessionKeys, Suite
+from oxidized.core.plane import Address, Compression, PlaneEvent, SessionKeys, Suite
 from oxidized.ffi.dataplane import DataPlane
 from tests.differential.reference import End, Opened
 
@@ -99,10 +99,10 @@ class Solo:
     def __init__(
         self, *, suite: Suite = Suite.AES_256_GCM, is_initiator: bool = False, may_send: bool = True,
         keepalive_ns: int = 0, dead_after_ns: int = 5 * S, address: Address | None = EDGE,
-        library: str = "auto", may_bundle: bool = False, **conf: int,
+        library: str = "auto", may_bundle: bool = False, compression: Compression = Compression(), **conf: Any,
     ) -> None:  # fmt: skip
         self.now_ns = START_NS
-        self.may_bundle = may_bundle
+        self.may_bundle, self.compression = may_bundle, compression
         self.plane = DataPlane(library=library, **conf)
         self.pool_pkts = self.plane.stats()["pool_free_pkts"]
         weakref.finalize(self, self.plane.close)
@@ -125,7 +125,9 @@ class Solo:
         self.plane.session_install(
             self.now_ns,
             self.peer,
-            SessionKeys(index, tx_index, suite, keys[0], keys[1], may_send, self.may_bundle),
+            SessionKeys(
+                index, tx_index, suite, keys[0], keys[1], may_send, self.may_bundle, self.compression
+            ),
         )
         return End(suite, index, tx_index, {0: keys[0]}, {0: keys[1]})
 
@@ -189,10 +191,11 @@ class Pair:
 
     def __init__(
         self, *, delay_ns: int = 10 * MS, fate: Fate | None = None, suite: Suite = Suite.AES_256_GCM,
-        keepalive_ns: int = 0, dead_after_ns: int = 5 * S, may_bundle: bool = False, **conf: int,
+        keepalive_ns: int = 0, dead_after_ns: int = 5 * S, may_bundle: bool = False,
+        compression: Compression = Compression(), **conf: Any,
     ) -> None:  # fmt: skip
         self.now_ns = START_NS
-        self.may_bundle = may_bundle
+        self.may_bundle, self.compression = may_bundle, compression
         self.fate: Fate = fate or (lambda way, n: delay_ns)
         self.edge, self.hub = DataPlane(**conf), DataPlane(**conf)
         weakref.finalize(self, self.edge.close)
@@ -200,8 +203,8 @@ class Pair:
         timers = {"keepalive_ns": keepalive_ns, "dead_after_ns": dead_after_ns}
         self.edge_peer = self.edge.peer_add(**timers, is_initiator=True)
         self.hub_peer = self.hub.peer_add(**timers, is_initiator=False)
-        self.edge.routes_set([(ip_network("10.0.0.2/32"), self.edge_peer)])
-        self.hub.routes_set([(ip_network("10.0.0.1/32"), self.hub_peer)])
+        self.edge.routes_set([(ip_network(net), self.edge_peer) for net in ("10.0.0.2/32", "fd00::2/128")])
+        self.hub.routes_set([(ip_network(net), self.hub_peer) for net in ("10.0.0.1/32", "fd00::1/128")])
         self.edge.path_set(self.edge_peer, 0, HUB, PAYLOAD_MAX)
         self.hub.path_set(self.hub_peer, 0, EDGE, PAYLOAD_MAX)
         self.edge_source = EDGE
@@ -220,12 +223,12 @@ class Pair:
         self.edge.session_install(
             self.now_ns,
             self.edge_peer,
-            SessionKeys(at_edge, at_hub, suite, down, up, True, self.may_bundle),
+            SessionKeys(at_edge, at_hub, suite, down, up, True, self.may_bundle, self.compression),
         )
         self.hub.session_install(
             self.now_ns,
             self.hub_peer,
-            SessionKeys(at_hub, at_edge, suite, up, down, True, self.may_bundle),
+            SessionKeys(at_hub, at_edge, suite, up, down, True, self.may_bundle, self.compression),
         )
 
     def up(self, packets: Sequence[bytes]) -> None:

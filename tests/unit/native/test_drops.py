@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from oxidized.ffi._oxi import ffi, lib
 
-from oxidized.core.plane import CARRIER, Address, Super
-from oxidized.ffi.dataplane import DROP_HELP, DROP_REASONS
+from oxidized.core.plane import CARRIER, Address, Compression, Super
+from oxidized.ffi.dataplane import DROP_HELP, DROP_REASONS, LZ_DIGEST
 from tests.differential import segments
 from tests.differential.reference import Ack, header
 from tests.differential.test_split_merge import header as header_of_segments
@@ -218,10 +218,54 @@ def control_too_large() -> Solo:
 @reaches("bad-frame", receive=5)
 def bad_frame() -> Solo:
     rig = Solo()
-    for frames in (b"\x04" + ipv4(), b"\xff", b"\x01" + bytes(16), b"\x02", b"\x03\x00\x40"):
+    for frames in (b"\x05" + ipv4(), b"\x1f", b"\x01" + bytes(16), b"\x02", b"\x03\x00\x40"):
         rig.hear(frames)
     assert rig.plane.stats()["opened_datagrams"] == 5
     return rig
+
+
+BOTH_WAYS = Compression(tx_flows=16, rx_flows=16, tx_dictionaries=LZ_DIGEST, rx_dictionaries=LZ_DIGEST)
+
+
+def heard(*items: bytes, compression: Compression = BOTH_WAYS) -> Solo:
+    rig = Solo(compression=compression, flows=16)
+    for item in items:
+        rig.hear(item)
+    assert not rig.delivered()
+    return rig
+
+
+@reaches("bad-header", receive=3)
+def bad_header() -> Solo:
+    """A set-up that is cut short, one of no packet, and a flow id without more."""
+    return heard(b"\x80\x00\x00\x01\x45", b"\x80\x00\x00\x01" + bytes(40), b"\x80")
+
+
+@reaches("no-context", receive=3)
+def no_context() -> Solo:
+    """A flow never set up, one that there is no place for, and one with an id of two bytes."""
+    return heard(b"\x80\x21voice", b"\xfe\x21voice", b"\xff\xff\x21voice")
+
+
+@reaches("no-context", receive=1)
+def no_contexts_at_all() -> Solo:
+    return heard(b"\x80\x00\x00\x01" + ipv4(), compression=Compression())
+
+
+@reaches("bad-lz", receive=3)
+def bad_lz() -> Solo:
+    """Cut short, of an unknown dictionary, and no block."""
+    return heard(b"\x08", b"\x0f\x00\x10a", b"\x08\x00\xff\xff")
+
+
+@reaches("lz-too-long", receive=1)
+def lz_bomb() -> Solo:
+    return heard(b"\x08\x00\x1f" + b"a\x01\x00" + b"\xff" * 1200 + b"\x00\x50aaaaa")
+
+
+@reaches("lz-refused", receive=1)
+def lz_refused() -> Solo:
+    return heard(b"\x08\x00\x40" + b"abcd", compression=Compression(rx_flows=16))
 
 
 @reaches("bad-ack", receive=1)
