@@ -12,7 +12,7 @@ enum {
     LZ_FRAME = 0x08,       /* first byte of an item, plus the dictionary's number */
     LZ_DICTIONARIES = 8,   /* numbers 0..7; 0 is none, and those from LZ_KNOWN on there are not */
     LZ_KNOWN = 6,
-    LZ_DICT_BYTES_MAX = 40960
+    LZ_DICT_BYTES_MAX = 49152
 };
 
 /* Implementation. */

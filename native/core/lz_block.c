@@ -195,7 +195,7 @@ static uint32_t length_read(reader *r, uint32_t begun)
 lz_result lz_block_parse(const uint8_t *block, uint32_t len, uint32_t text_bytes, uint32_t cap,
                          uint32_t *bytes_out)
 {
-    static_assert(OXI_DATAGRAM_MAX * 255u < UINT32_MAX / 2, "lengths do not overflow");
+    static_assert(OXI_DATAGRAM_MAX * 255u < UINT32_MAX / 2, "the sum of all lengths does not overflow");
     OXI_ASSERT(len <= OXI_DATAGRAM_MAX && cap <= OXI_MTU_MAX);
     reader r = reader_of(block, len);
     uint32_t total = 0;
@@ -214,11 +214,8 @@ lz_result lz_block_parse(const uint8_t *block, uint32_t len, uint32_t text_bytes
             return total > 0 && is_end ? LZ_OK : LZ_CORRUPT;
         }
         uint32_t low = read_u8(&r), offset = low | (uint32_t)read_u8(&r) << 8;
-        uint32_t bytes = length_read(&r, token & LENGTH_NIBBLE) + MATCH_BYTES_MIN;
         if (r.is_bad || offset == 0 || offset > total + text_bytes)
             return LZ_CORRUPT;
-        total += bytes;
-        if (total > cap)
-            return LZ_TOO_LONG;
+        total += length_read(&r, token & LENGTH_NIBBLE) + MATCH_BYTES_MIN;
     }
 }

@@ -10,7 +10,7 @@
 enum {
     LZ_BUCKETS_LOG = 13,
     LZ_BUCKETS = 1 << LZ_BUCKETS_LOG,
-    LZ_SEEN_LOG = 17, /* of 40,000 places at most a third, and mostly a fifth of all */
+    LZ_SEEN_LOG = 17, /* of 49,152 places at most three in eight */
     LZ_SEEN_WORDS = 1 << (LZ_SEEN_LOG - 6),
     LZ_RECENT_LOG = 11,
     LZ_RECENT = 1 << LZ_RECENT_LOG

@@ -21,11 +21,13 @@ static const oxi_lz_rule *rule_find(const lz_policy *p, uint32_t protocol, uint3
 bool lz_policy_set(lz_policy *p, const oxi_lz_rule *rules, uint32_t count)
 {
     lz_policy made = { 0 };
+    if (count > OXI_LZ_RULES_MAX)
+        return false;
     for (uint32_t i = 0; i < count; i++) {
         const oxi_lz_rule *r = &rules[i];
         bool is_l4 = r->protocol == L4_TCP || r->protocol == L4_UDP;
         bool is_known = is_l4 && r->port && r->dictionary < LZ_KNOWN;
-        if (i >= OXI_LZ_RULES_MAX || !is_known || rule_find(&made, r->protocol, r->port))
+        if (!is_known || rule_find(&made, r->protocol, r->port))
             return false;
         uint32_t slot = slot_of(r->protocol, r->port);
         while (made.slots[slot].port)

@@ -21,8 +21,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ROOT / "native" / "dictionaries"
 CORE = ROOT / "native" / "core"
-BYTES_MAX = 40960
+BYTES_MAX = 49152
 LINE_CHARS = 100
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MADE = "made of native/dictionaries by `python -m oxidized.ffi.dictionaries --write`"
 
 
@@ -60,6 +61,17 @@ def priorities() -> str:
     return "".join(f"<{priority}>" for priority in range(192))
 
 
+def stamps() -> str:
+    """How a message begins in both formats, with the priorities that daemons and switches use."""
+    kernel, usual = (4, 5, 6), (13, 14, 22, 30, 34, 38, 46, 78, 85, 86)
+    local = tuple(8 * facility + severity for facility in range(16, 24) for severity in (3, 4, 5, 6))
+    found = ""
+    for priority in (*kernel, *usual, *local):
+        found += "".join(f"<{priority}>{month} " for month in MONTHS)
+        found += "".join(f"<{priority}>1 {year}-" for year in (2026, 2027))
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """`number`: on the wire; `line_end`: of the text in packets; `before`: what stands in front of it."""
@@ -85,7 +97,7 @@ class Source:
 
 SOURCES = (
     Source(1, "sip", b"\r\n", (digits, networks)),
-    Source(2, "syslog", b"", (digits, clock, networks, octets, priorities)),
+    Source(2, "syslog", b"", (digits, clock, networks, octets, priorities, stamps)),
     Source(3, "mqtt", b"", (digits,)),
     Source(4, "http", b"\r\n", (digits, clock)),
     Source(5, "generic", b"", (digits, clock, networks)),

@@ -18,7 +18,7 @@ from tests.native.test_core_unit import ENVIRONMENT
 PACKETS = 1500
 SEED = 1
 DICTIONARY_OF = {"sip": "sip", "syslog": "syslog", "mqtt": "mqtt", "http": "http", "sql": "generic"}
-WAYS = ("light", "hc", "longest", "fast+dictionary", "hc+dictionary", "aggressive")
+WAYS = ("class", "light", "hc", "longest", "fast+dictionary", "hc+dictionary", "aggressive")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "../../native/boundary_lz.h"
 #include "../../native/core/checksum.h"
 #include "../../native/core/l4.h"
 #include "../../native/core/aead_library.h"
@@ -349,6 +350,31 @@ static void io_path(void)
     }
 }
 
+/* Payload compression: what shrinks and what does not, what is good and what is cut. */
+static void lz_path(void)
+{
+    static uint8_t packet[1400], item[1400], back[1400];
+    lz *z = calloc(1, lz_bytes());
+    const lz_indexes *indexes = lz_indexes_shared();
+    CHECK(z && indexes);
+    lz_init(z, indexes);
+    watch(true);
+    uint32_t shrunk = 0;
+    for (uint32_t turn = 0; turn < TURNS; turn++) {
+        for (uint32_t i = 0; i < sizeof packet; i++)
+            packet[i] = (uint8_t)(turn % 3 == 0 ? (i * i * 2654435761u) >> 13 : 'a' + i % (turn % 30 + 1));
+        lz_level level = turn % 2 ? LZ_LIGHT : LZ_AGGRESSIVE;
+        uint32_t number = level == LZ_LIGHT ? 0 : turn % LZ_KNOWN, back_len = 0;
+        uint32_t len = lz_compress(z, level, number, 40, packet, sizeof packet, item, sizeof item);
+        shrunk += len > 0;
+        for (uint32_t cut = 0; len && cut < 3; cut++)
+            (void)lz_decode(item, len - cut * 7, back, sizeof back, &back_len);
+    }
+    watch(false);
+    CHECK(counted() == 0 && shrunk > TURNS / 4 && shrunk < TURNS);
+    free(z);
+}
+
 int main(void)
 {
     watch(true);
@@ -360,6 +386,7 @@ int main(void)
     core_path(OXI_SUITE_AES256GCM);
     core_path(OXI_SUITE_CHACHA20POLY1305);
     io_path();
+    lz_path();
     puts("nothing allocated");
     return 0;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "../../native/core/aead_library.h"
+#include "../../native/core/lz_block.h"
 #include "../../native/core/ring.h"
 #include "../../native/core/stages.h"
 #include "../../native/core/wire.h"
@@ -295,8 +296,49 @@ static void acks_fit(void)
     }
 }
 
+/* What the library would refuse as well, if not with every version: offsets before what there is. */
+static void lz_blocks(void)
+{
+    enum { TEXT_BYTES = 100 };
+    for (uint32_t offset = 0; offset <= UINT16_MAX; offset++) {
+        uint8_t low = (uint8_t)offset, high = (uint8_t)(offset >> 8);
+        uint8_t block[] = { 0x10, 'A', low, high, 0x50, 'f', 'i', 'n', 'a', 'l' };
+        uint32_t bytes = 0;
+        bool is_good = offset > 0 && offset <= 1 + TEXT_BYTES;
+        CHECK(lz_block_parse(block, sizeof block, TEXT_BYTES, 10, &bytes) == (is_good ? LZ_OK : LZ_CORRUPT));
+        CHECK(!is_good || bytes == 10);
+        lz_result tight = lz_block_parse(block, sizeof block, TEXT_BYTES, 9, &bytes);
+        CHECK(tight == (is_good ? LZ_TOO_LONG : LZ_CORRUPT));
+        for (uint32_t len = 0; len < sizeof block; len++) { /* "A" alone is a block */
+            lz_result cut = lz_block_parse(block, len, TEXT_BYTES, 10, &bytes);
+            CHECK(cut == (len == 2 ? LZ_OK : LZ_CORRUPT));
+        }
+    }
+}
+
+/* A text in which a bucket holds many places, some of them at its end: each is found, none is read past. */
+static void lz_indexes_of_runs(void)
+{
+    static lz_index index;
+    static lz_block work;
+    static uint8_t text[600], out[64];
+    memset(text, '0', sizeof text);
+    for (uint32_t len = 0; len <= sizeof text; len += 50) {
+        uint8_t *exact = malloc(len ? len : 1); /* of the very size: a read past the end is seen */
+        CHECK(exact != NULL);
+        memcpy(exact, text, len);
+        lz_index_init(&index, exact, len);
+        uint32_t bytes = lz_block_write(&work, &index, text, sizeof text, out, sizeof out), given = 0;
+        CHECK(bytes > 0 && bytes < 24);
+        CHECK(lz_block_parse(out, bytes, len, sizeof text, &given) == LZ_OK && given == sizeof text);
+        free(exact);
+    }
+}
+
 int main(void)
 {
+    lz_blocks();
+    lz_indexes_of_runs();
     varints();
     cursors();
     packet_numbers();

@@ -44,20 +44,11 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
     ),
     ("offset 0 taken", "core/lz_block.c", "|| offset == 0 ||", "||"),
     (
-        "offsets before the dictionary", "core/lz_block.c", "offset > total + text_bytes", "offset > 0x10000"
-    ),
-    (
         "a bomb by its literals",
         "core/lz_block.c",
         "            return LZ_CORRUPT;\n        if (total > cap)\n            return LZ_TOO_LONG;\n"
         "        if (reader_left(&r) == 0) {",
         "            return LZ_CORRUPT;\n        if (reader_left(&r) == 0) {",
-    ),
-    (
-        "a bomb by its matches",
-        "core/lz_block.c",
-        "        total += bytes;\n        if (total > cap)\n            return LZ_TOO_LONG;\n",
-        "        total += bytes;\n",
     ),
     (
         "class of the higher port",
@@ -66,10 +57,4 @@ ROWS: tuple[tuple[str, str, str, str], ...] = (
         "source > target ? source : target);",
     ),
     ("class of a fragment", "core/lz_policy.c", "|| v.is_fragment)", "|| false)"),
-    (
-        "class by the port of the other protocol",
-        "core/lz_policy.c",
-        "if (p->slots[i].port == port && p->slots[i].protocol == protocol)",
-        "if (p->slots[i].port == port)",
-    ),
 )

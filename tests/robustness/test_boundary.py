@@ -250,6 +250,11 @@ NO_PLANE: dict[str, Callable[[], int]] = {
     "stage_times_read": lambda: lib.oxi_stage_times_read(NULL, ffi.new("oxi_stage_time[48]")),
     "io_start": lambda: lib.oxi_io_start(NULL, io_conf(), ffi.new("int *")),
     "io_stop": lambda: lib.oxi_io_stop(NULL),
+    "lz_class": lambda: lib.oxi_lz_class(NULL, b"x", 1),
+    "lz_compress": lambda: lib.oxi_lz_compress(
+        NULL, 0, 0, 0, b"x", 1, ffi.new("uint8_t[9]"), 9, ffi.new("uint32_t *")
+    ),
+    "lz_restore": lambda: lib.oxi_lz_restore(NULL, 0, ffi.new("uint8_t[9]"), 9, ffi.new("uint32_t *")),
 }
 
 
@@ -282,11 +287,41 @@ def test_every_function_is_tried() -> None:
         "drop_name",
         "dp_free",
         "dp_new",
+        "lz_digest",
+        "lz_free",
+        "lz_name",
+        "lz_new",
+        "lz_result_name",
+        "lz_text",
         "stage_name",
         "suite_best",
         "tick",
     }
     assert functions == set(NO_PLANE) | others
+
+
+def test_compression_alone() -> None:
+    out, number = ffi.new("uint8_t[100]"), ffi.new("uint32_t *")
+    lz = ffi.gc(lib.oxi_lz_new(NULL, 0), lib.oxi_lz_free)
+    assert lz != NULL
+    assert lib.oxi_lz_new(NULL, 1) == NULL
+    assert lib.oxi_lz_new(ffi.new("oxi_lz_rule[1]"), 2**32 - 1) == NULL
+    lib.oxi_lz_free(NULL)
+    for past in (6, 7, 8, 2**32 - 1):
+        assert lib.oxi_lz_name(past) == lib.oxi_lz_text(past, number) == NULL
+        assert lib.oxi_lz_result_name(past) == NULL
+        assert lib.oxi_lz_compress(lz, 1, past, 0, b"x" * 50, 50, out, 100, number) == lib.OXI_E_ARG
+    assert lib.oxi_lz_text(0, number) == lib.oxi_lz_text(1, NULL) == NULL
+    assert lib.oxi_lz_class(lz, NULL, 1) == lib.OXI_E_ARG
+    good: tuple[Any, ...] = (1, 0, 0, b"x" * 50, 50, out, 100, number)
+    assert lib.oxi_lz_compress(lz, *good) == lib.OXI_OK and number[0] > 0
+    for at, bad in ((0, 2), (2, 51), (2, 2**32 - 1), (3, NULL), (5, NULL), (7, NULL)):
+        assert lib.oxi_lz_compress(lz, *good[:at], bad, *good[at + 1 :]) == lib.OXI_E_ARG
+    for bad_call in ((b"x", 1, NULL, 9, number), (b"x", 1, out, 9, NULL), (b"x", 1, out, 9001, number)):
+        assert lib.oxi_lz_restore(*bad_call) == lib.OXI_E_ARG
+    assert lib.oxi_lz_compress(lz, *good[:6], 0, number) == lib.OXI_OK and number[0] == 0
+    for item_bytes in (0, 1):
+        assert lib.oxi_lz_restore(b"\x08\x00", item_bytes, out, 9, number) == 1 and number[0] == 0
 
 
 BAD_CONF = {

@@ -95,6 +95,18 @@ def test_what_is_random_stays_as_it_is(lz: Compressor, is_light: bool) -> None:
     assert not any(lz.compress(p, number, is_light=is_light) for p in payloads.make("random", 300, 3))
 
 
+def test_a_longer_match_one_place_on_is_taken(lz: Compressor) -> None:
+    """One sequence of a literal and 19 bytes, not two of 4 and 16."""
+    long = b"bcdefghijklmnopqrst"
+    packet = b"abcd#" + long + b"+a" + long + b"0123456789zyx"
+    item = lz.compress(packet)
+    assert item is not None
+    literals = b"abcd#" + long + b"+a"
+    assert item == b"\x08\x00" + (
+        bytes([0xFF, len(literals) - 15]) + literals + (len(long) + 2).to_bytes(2, "little") + b"\x00"
+    ) + b"\xd0" + b"0123456789zyx"
+
+
 # Of the payload alone; and of whole packets, whose header takes five bytes more than nothing when compressed.
 RATIO_MAX = {"sip": (0.41, 0.40), "http": (0.43, 0.40), "mqtt": (0.54, 0.46), "syslog": (0.56, 0.50)}
 HEADER_BYTES = {"sip": 28, "syslog": 28, "mqtt": 52, "http": 52}  # UDP, and TCP with time stamps, over IPv4
