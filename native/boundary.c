@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "boundary.h"
+
+#include "boundary_lz.h"
 #include "io/crypto.h"
 
 _Noreturn void oxi_bug(const char *file, int line, const char *what)
@@ -73,8 +75,13 @@ static oxi_dp *planes_new(const oxi_conf *conf, const aead_library *library)
     h->owners = owners;
     bool is_ok = true;
     while (is_ok && h->workers < conf->workers) {
-        is_ok = dp_init(&h->cores[h->workers], conf, library);
+        dp *core = &h->cores[h->workers];
+        is_ok = dp_init(core, conf, library);
         h->workers += is_ok;
+        const lz_indexes *indexes = is_ok && core->compressor.lz ? lz_indexes_shared() : NULL;
+        if (indexes)
+            lz_init(core->compressor.lz, indexes);
+        is_ok = is_ok && (!core->compressor.lz || indexes);
     }
     if (is_ok && dp_join(h->cores, h->workers, owners))
         return h;

@@ -28,7 +28,6 @@ typedef struct compressor {
     lz_policy policy;
     oracle oracle;
     lz *lz;               /* NULL: payloads go as they are */
-    lz_indexes *indexes;
     uint8_t *scratch;     /* OXI_DATAGRAM_MAX */
     uint8_t *restored;    /* the same */
     void *contexts;       /* of all peers */

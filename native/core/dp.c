@@ -98,13 +98,8 @@ static bool compressor_init(dp *d)
     oracle_set(&c->oracle, NULL, d->conf.hash_key);
     if (!d->conf.compress_payload)
         return true;
-    c->indexes = take(d, 1, lz_indexes_bytes());
     c->lz = take(d, 1, lz_bytes());
-    if (!c->indexes || !c->lz)
-        return false;
-    lz_indexes_init(c->indexes);
-    lz_init(c->lz, c->indexes);
-    return true;
+    return c->lz != NULL;
 }
 
 static bool routes_init(dp *d, route_table *t)
@@ -172,7 +167,6 @@ void dp_release(dp *d)
     free(d->compressor.contexts);
     free(d->compressor.scratch);
     free(d->compressor.restored);
-    free(d->compressor.indexes);
     free(d->compressor.lz);
     free(d->sessions.slots);
     free(d->pool.all);

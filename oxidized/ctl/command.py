@@ -59,9 +59,9 @@ def parser_make() -> argparse.ArgumentParser:
         "--check", action="store_true", help="exit 7 when a peer is down, 6 when all is not well"
     )
     show = verb(
-        "show", _show, "all about peers, paths, the packet path, its drops and stages; one FIELD for scripts"
+        "show", _show, "all about peers, paths, the packet path, drops, stages, compression; a FIELD for scripts"
     )
-    show.add_argument("words", nargs="*", metavar="[peer|path|plane|drops|stages] [NAME] [FIELD]")
+    show.add_argument("words", nargs="*", metavar="[peer|path|plane|drops|stages|compression] [NAME] [FIELD]")
     _verbs_that_wait(verb)
     reload = verb("reload", _reload, "read the configuration again and apply what needs no restart")
     reload.add_argument("--dry-run", action="store_true", help="only say what it would do")

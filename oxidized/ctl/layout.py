@@ -243,6 +243,32 @@ def stages_text(stages: Sequence[Document]) -> str:
     return "\n".join(table(rows, False)) + "\n"
 
 
+def compression_text(found: Document) -> str:
+    """What headers and payloads cost, before and after; sent, and for headers received."""
+    lines = [f"headers: {found['headers']}, {found['flows']} flows per peer, {found['setups']} set up"]
+    rows = [("PROFILE", "PACKETS", "HEADER", "CODED", "WHOLE", "RESTORED")]
+    for profile, packets in found["header_packets"].items():
+        sums = found["header_bytes"][profile], found["coded_bytes"][profile]
+        before, after = (f"{total / packets:.2f}" if packets else "-" for total in sums)
+        whole, restored = found["whole_packets"][profile], found["restored_packets"][profile]
+        rows.append((safe(profile), str(packets), before, after, str(whole), str(restored)))
+    lines += [f"  {line}" for line in table(rows, False)]
+    lines.append(f"  not looked at (too many at once, or no room): {found['passed_packets']}")
+    taken = "taken" if found["accept_payload"] else "refused"
+    lines.append(f"payloads: {found['payload_rules']} rules, those of peers are {taken}")
+    rows = [("DICTIONARY", "PACKETS", "PAYLOAD", "SENT")]
+    for dictionary, packets in found["payload_packets"].items():
+        before, after = found["payload_bytes"][dictionary], found["pressed_bytes"][dictionary]
+        rows.append((safe(dictionary), str(packets), str(before), str(after)))
+    lines += [f"  {line}" for line in table(rows, False)]
+    lines.append(f"  did not shrink: {found['payload_misses']}; restored: {found['payloads_restored']}")
+    said = ", ".join(f"{safe(name)} {count}" for name, count in found["verdicts"].items())
+    reason = f" ({safe(found['oracle_reason'])})" if found["oracle_reason"] else ""
+    lines.append(f"oracle: {found['oracle']}{reason}")
+    lines.append(f"  {said}; {found['looked_packets']} looked at")
+    return "\n".join(lines) + "\n"
+
+
 def drops_text(drops: Mapping[str, Mapping[str, int]]) -> str:
     """Those that happened, most frequent first."""
     rows = [(d, reason, str(count)) for d, reason, count in drop_rows(drops) if count]

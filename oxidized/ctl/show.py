@@ -8,7 +8,7 @@ from typing import Any
 from oxidized.ctl import layout
 from oxidized.ctl.client import Failure
 
-WHAT = ("peer", "path", "plane", "drops", "stages")
+WHAT = ("peer", "path", "plane", "drops", "stages", "compression")
 SCHEMA = "oxidized.show/1"
 
 Document = dict[str, Any]
@@ -42,6 +42,8 @@ class Selection:
                 return found
             case "plane":
                 return [self._named(self._status["plane"], "counter", hidden=("drops",))]
+            case "compression":
+                return [self._named(self._status["compression"], "value")]
             case "stages":
                 found = [s for s in self._status["stages"] if self._name in (None, s["stage"])]
                 if not found:
@@ -80,7 +82,7 @@ class Selection:
         if self._field is not None:
             values = [self._field_of(item) for item in self._items]
             return {"schema": SCHEMA, "time": self._status["time"], "field": self._field, "values": values}
-        if self._what in ("plane", "drops"):
+        if self._what in ("plane", "drops", "compression"):
             return {"schema": SCHEMA, "time": self._status["time"], self._what: self._items[0]}
         plural = self._what if self._what == "stages" else f"{self._what}s"
         return {"schema": SCHEMA, "time": self._status["time"], plural: self._items}
@@ -91,7 +93,7 @@ class Selection:
         match self._what:
             case "path":
                 return "".join(map(layout.path_dump, self._items))
-            case "plane":
+            case "plane" | "compression":
                 return "".join(map(layout.dump_line, self._items[0].items()))
             case "drops":
                 return "".join(map(layout.dump_line, layout.drop_rows(self._items[0])))
@@ -108,6 +110,10 @@ class Selection:
             return layout.dump_line(self._items[0].values()) if only else layout.plane_text(self._items[0])
         if self._what == "drops":
             return layout.drops_text(self._items[0])
+        if self._what == "compression":
+            only = self._name is not None
+            values = self._items[0].values()
+            return layout.dump_line(values) if only else layout.compression_text(self._items[0])
         if self._what == "stages":
             return layout.stages_text(self._items)
         if self._what == "path":

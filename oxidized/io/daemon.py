@@ -35,7 +35,7 @@ from oxidized.core.events import (
     TunnelEvent,
 )
 from oxidized.core.plane import Address, Offload, Suite
-from oxidized.core.settings import PeerSettings, TunnelSettings
+from oxidized.core.settings import CompressionSettings, PeerSettings, TunnelSettings
 from oxidized.core.tunnel import Tunnel
 from oxidized.errors import Absent, ConfigError, Exit, NativeError, Problem
 from oxidized.ffi.dataplane import DataPlane, aead_library
@@ -54,11 +54,18 @@ from oxidized.io.status import PeerFacts, Snapshot, document
 from oxidized.io.tun import tun_open
 from oxidized.keys import public_of, public_text
 from oxidized.limits import PEERS_MAX, PREFIXES_MAX
+from oxidized.ml.oracle import OracleChoice
+from oxidized.ml.oracle import choose as oracle_choose
 
 # Room for peers and prefixes that a reload adds: twice what is there at start, and never less than this.
 PEERS_MIN_EDGE = 8
 PEERS_MIN_HUB = 64
 ROUTES_MIN = 1024
+
+# Contexts for headers, of all peers that there is room for: a hub of many peers keeps fewer for each.
+CONTEXT_BYTES = 1200  # of one flow, both directions
+CONTEXTS_BYTES_MAX = 5 << 20
+FLOWS_MIN = 16
 
 # Packet buffers: some rounds of trains at the sockets. Of large packets fewer make a train.
 POOL_PKTS = 1024
@@ -81,12 +88,26 @@ STRICT_REVERSE_PATH = (
 log = logging.getLogger("oxidized.daemon")
 
 
+def _peer_room(settings: TunnelSettings) -> int:
+    peers_min = PEERS_MIN_HUB if settings.accept else PEERS_MIN_EDGE
+    return min(max(2 * len(settings.peers), peers_min), PEERS_MAX)
+
+
+def compression_bounded(settings: TunnelSettings) -> CompressionSettings:
+    """As asked for, with as many contexts for headers as there is memory for; none with `headers` off."""
+    compression = settings.compression
+    most = CONTEXTS_BYTES_MAX // (CONTEXT_BYTES * _peer_room(settings))
+    flows = 0 if compression.headers == "off" else min(compression.flows, max(most, FLOWS_MIN))
+    return replace(compression, flows=flows)
+
+
 class Daemon:
     """One tunnel. `run` is its whole life; the other methods are those of the control socket."""
 
     def __init__(self, config: Config, settings: TunnelSettings, config_path: str) -> None:
         self._config = config
-        self._settings = settings
+        self._settings = replace(settings, compression=compression_bounded(settings))
+        self._oracle = OracleChoice(None, "", "", "no payload is compressed, so it is not asked")
         self._config_path = config_path
         self._start_ns = clock.monotonic_ns()
         self._is_stopping = False
@@ -358,6 +379,7 @@ class Daemon:
                 "last_reload_timestamp_seconds": reload_seconds,
             },
             offloads=self._offloads,
+            compression=self._compression(),
             health=self._health(),
         )
         return document(snapshot)
@@ -382,6 +404,20 @@ class Daemon:
         wants_faster = self._config.crypto.library == "auto" and used.name == "openssl"
         reason = f"ipsec-mb: {aead_library('ipsec-mb').trouble}" if wants_faster else ""
         return {"library": used.name, "library_version": used.version, "library_reason": reason}
+
+    def _compression(self) -> dict[str, Any]:
+        """What of it is on; the counters are added by the document."""
+        compression, oracle = self._settings.compression, self._oracle
+        return {
+            "headers": compression.headers,
+            "flows": compression.flows,
+            "payload_rules": len(compression.rules),
+            "accept_payload": compression.accept_payload,
+            "bundle": compression.bundle,
+            "oracle": "model" if oracle.weights else "heuristic",
+            "oracle_digest": oracle.digest,
+            "oracle_reason": oracle.trouble,
+        }
 
     def _facts(self, peer: PeerSettings) -> PeerFacts:
         return PeerFacts(
@@ -470,6 +506,7 @@ class Daemon:
         """Phase two. Each thing is tried, whatever became of the others."""
         outcome, old, new = target.outcome, self._settings, target.settings
         before = self._config
+        new = replace(new, compression=self._settings.compression)  # needs a restart
         self._config, self._settings = target.config, new
         if target.config.log.level != before.log.level:
             logs.set_level(target.config.log.level)

@@ -134,6 +134,46 @@ METRICS: tuple[Metric, ...] = (
         "Packets of users that shared a datagram with others.",
         _DIRECTION,
     ),
+    Metric(
+        "oxidized_header_packets_total",
+        "counter",
+        "Packets of users whose header was compressed, or would have been: result is coded or whole.",
+        ("profile", "result"),
+    ),
+    Metric(
+        "oxidized_header_bytes_total",
+        "counter",
+        "Bytes of the headers that were compressed: as they were, and as they were sent.",
+        ("profile", "form"),
+    ),
+    Metric("oxidized_header_setups_total", "counter", "Headers sent in full to make a context known."),
+    Metric(
+        "oxidized_header_passed_packets_total",
+        "counter",
+        "Packets whose header was not looked at: too many at once, or no room to grow.",
+    ),
+    Metric("oxidized_header_restored_packets_total", "counter", "Headers restored.", ("profile",)),
+    Metric(
+        "oxidized_payload_packets_total",
+        "counter",
+        "Packets of users whose payload was compressed.",
+        ("dictionary",),
+    ),
+    Metric(
+        "oxidized_payload_bytes_total",
+        "counter",
+        "Bytes of those payloads: as they were, and as they were sent.",
+        ("dictionary", "form"),
+    ),
+    Metric("oxidized_payload_misses_total", "counter", "Payloads that did not shrink enough."),
+    Metric("oxidized_payload_restored_total", "counter", "Payloads restored."),
+    Metric(
+        "oxidized_oracle_verdicts_total",
+        "counter",
+        "What the compression oracle said of packets that may be compressed.",
+        ("verdict",),
+    ),
+    Metric("oxidized_oracle_model_active", "gauge", "1 when the oracle goes by its model, 0: by the heuristic."),
     Metric("oxidized_bundles_total", "counter", "Datagrams sent that carry several packets of users."),
     Metric("oxidized_outer_datagrams_total", "counter", "Datagrams sent and received.", _DIRECTION),
     Metric("oxidized_outer_bytes_total", "counter", "Their UDP payload.", _DIRECTION),
@@ -324,6 +364,7 @@ def render(status: Mapping[str, Any], peers_max: int = METRICS_PEERS_MAX) -> str
     page.add("oxidized_interface_mtu_bytes", interface["mtu_bytes"])
     _add_peers(page, status["peers"], peers_max)
     _add_plane(page, status["plane"])
+    _add_compression(page, status["compression"])
     for offload, each in status["offload"].items():
         page.add("oxidized_offload_active", each["active"], offload)
     for stage in status["stages"]:
@@ -374,6 +415,26 @@ def _add_peer(page: _Page, peer: Mapping[str, Any]) -> None:
             page.add(f"oxidized_path_{gauge}", path[gauge], name, path["name"])
         for counter in _PATH_COUNTERS:
             page.add(f"oxidized_path_{counter}_total", path[counter], name, path["name"])
+
+
+def _add_compression(page: _Page, found: Mapping[str, Any]) -> None:
+    for profile in found["header_packets"]:
+        for result, field in (("coded", "header_packets"), ("whole", "whole_packets")):
+            page.add("oxidized_header_packets_total", found[field][profile], profile, result)
+        for form, field in (("before", "header_bytes"), ("after", "coded_bytes")):
+            page.add("oxidized_header_bytes_total", found[field][profile], profile, form)
+        page.add("oxidized_header_restored_packets_total", found["restored_packets"][profile], profile)
+    for dictionary, packets in found["payload_packets"].items():
+        page.add("oxidized_payload_packets_total", packets, dictionary)
+        for form, field in (("before", "payload_bytes"), ("after", "pressed_bytes")):
+            page.add("oxidized_payload_bytes_total", found[field][dictionary], dictionary, form)
+    for verdict, packets in found["verdicts"].items():
+        page.add("oxidized_oracle_verdicts_total", packets, verdict)
+    page.add("oxidized_header_setups_total", found["setups"])
+    page.add("oxidized_header_passed_packets_total", found["passed_packets"])
+    page.add("oxidized_payload_misses_total", found["payload_misses"])
+    page.add("oxidized_payload_restored_total", found["payloads_restored"])
+    page.add("oxidized_oracle_model_active", found["oracle"] == "model")
 
 
 def _add_plane(page: _Page, plane: Mapping[str, Any]) -> None:

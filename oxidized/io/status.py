@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from oxidized.core.events import PeerStatus
+from oxidized.core.oracle import OracleCounters
 from oxidized.core.plane import Offload, PathCounters, PeerCounters
 from oxidized.io import clock
 from oxidized.io.offload import Offloads
@@ -31,6 +32,8 @@ class CounterSource(Protocol):
     def peer_counters(self, peer: int) -> PeerCounters: ...
     def stats(self) -> dict[str, Any]: ...
     def stage_times(self) -> list[dict[str, Any]]: ...
+    def compression_stats(self) -> dict[str, Any]: ...
+    def oracle_counters(self) -> OracleCounters: ...
 
 
 @dataclass(slots=True)
@@ -57,6 +60,7 @@ class Snapshot:
     control: Mapping[str, int]
     config: dict[str, Any]
     offloads: Offloads
+    compression: dict[str, Any]
     health: list[str] = field(default_factory=list)
 
 
@@ -78,10 +82,22 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "plane": plane,
         "stages": snapshot.plane.stage_times(),
         "offload": offload_states(snapshot.offloads, plane),
+        "compression": _compression(snapshot),
         "control": dict(snapshot.control),
         "config": snapshot.config,
         "process": process(),
         "health": snapshot.health + _health(peers, plane) + offload_health(snapshot.offloads, plane),
+    }
+
+
+def _compression(snapshot: Snapshot) -> dict[str, Any]:
+    oracle = snapshot.plane.oracle_counters()
+    return {
+        **snapshot.compression,
+        **snapshot.plane.compression_stats(),
+        "verdicts": {verdict.name.lower().replace("_", "-"): n for verdict, n in oracle.verdicts.items()},
+        "looked_packets": oracle.looked_packets,
+        "given_up_flows": oracle.given_up_flows,
     }
 
 

@@ -51,6 +51,7 @@ GOLDENS = {
     "show-path.dump": ["show", "path", "--dump"],
     "show-plane.txt": ["show", "plane"],
     "show-stages.txt": ["show", "stages"],
+    "show-compression.txt": ["show", "compression"],
     "show-drops.txt": ["show", "drops"],
     "show-drops.dump": ["show", "drops", "--dump"],
     "show-peer.json": ["--json", "show", "peer", "lab"],
@@ -89,6 +90,7 @@ def test_json_is_the_document(daemon: FakeControl, capsys: Capture) -> None:
         (["plane", "heartbeats"], "7\n"),
         (["drops", "nothing-such"], None),
         (["stages", "nothing-such"], None),
+        (["compression", "nothing-such"], None),
     ],
 )
 def test_one_field(daemon: FakeControl, capsys: Capture, words: list[str], out: str | None) -> None:
