@@ -1,1 +1,2 @@
-"""Models: reading and checking them (no more than the standard library), and their training (extra `train`)."""
+"""Models: reading and checking them (no more than the standard library), and their training (extra
+`train`)."""

@@ -1,6 +1,8 @@
-"""The model of the compression oracle: found, checked, and refused in one line when anything is wrong with it.
+"""The model of the compression oracle: found, checked, and refused in one line when anything is wrong with
+it.
 
-Beside NAME.onnx lies its sheet NAME.json, written by the training: digest, schema, the features it was trained
+Beside NAME.onnx lies its sheet NAME.json, written by the training: digest, schema, the features it was
+trained
 on, golden vectors and the judgement on held-out traffic. A model is used only if all of that holds here: the
 digest; the names of features and verdicts that the C core has; weights and golden features within their
 ranges; the golden scores as onnxruntime computes them and as C does; and a judgement that it beats the
@@ -49,7 +51,8 @@ class ModelRefused(OxidizedError):
 
 @dataclass(frozen=True, slots=True)
 class OracleChoice:
-    """What the oracle goes by. `weights` None: the heuristic, and `trouble` says why; `digest`: "" or SHA-256."""
+    """What the oracle goes by. `weights` None: the heuristic, and `trouble` says why; `digest`: "" or
+    SHA-256."""
 
     weights: OracleWeights | None
     digest: str
@@ -194,7 +197,8 @@ def _read(path: Path, bytes_max: int) -> bytes:
 
 
 def choose(environ: Mapping[str, str], reference: Reference = run_reference) -> OracleChoice:
-    """The model of this machine, or the heuristic and the reason. Takes as long as the reference; raises nothing."""
+    """The model of this machine, or the heuristic and the reason. Takes as long as the reference; raises
+    nothing."""
     path = model_directory(environ) / f"{NAME}.onnx"
     digest = ""
     try:
