@@ -18,7 +18,9 @@ FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 600
 LINE_CHARS_MAX = 110
 
-FOLDERS = ("oxidized", "native", "tests", "netns-lab", "bench", "systemd", "docs", "examples", "models", ".ci")
+FOLDERS = (
+    "oxidized", "native", "tests", "netns-lab", "bench", "systemd", "docs", "examples", "models", ".ci",
+)  # fmt: skip
 SKIPPED_FOLDERS = {"__pycache__", "build", "corpus", "traces"}
 SCRIPTS = ("dev", ".ci/run")
 
@@ -325,7 +327,7 @@ def package_names(requirements: Iterable[str]) -> set[str]:
 
 
 def dependencies(tree: Tree) -> Iterator[str]:
-    """What oxidized/ imports is declared, and nothing else is; heavy libraries only where they may be missing."""
+    """What oxidized/ imports is declared, and nothing else is; what is heavy only where it may be missing."""
     project = tomllib.loads(tree.get("pyproject.toml", "")).get("project", {})
     declared = package_names(project.get("dependencies", ()))
     extras = project.get("optional-dependencies", {})

@@ -16,8 +16,8 @@ PACKED = (
     b"\x1f\x8b\x08", b"\xff\xd8\xff", b"BZh",
 )  # fmt: skip
 TEXT = (
-    b"HTTP", b"GET ", b"POST", b"PUT ", b"SIP/", b"INVI", b"REGI", b"OPTI", b"NOTI", b"ACK ", b"BYE ", b"<!DO",
-    b"<htm", b"<?xm", b'{"', b"[{", *(b"<%d" % digit for digit in range(10)),
+    b"HTTP", b"GET ", b"POST", b"PUT ", b"SIP/", b"INVI", b"REGI", b"OPTI", b"NOTI", b"ACK ", b"BYE ",
+    b"<!DO", b"<htm", b"<?xm", b'{"', b"[{", *(b"<%d" % digit for digit in range(10)),
 )  # fmt: skip
 
 

@@ -13,10 +13,11 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from oxidized.ffi.build import ROOT, make_builder, sources
+from tests.native.mutant import Mutant
+from tests.native.planted_oracle import MUTANTS as ORACLE_MUTANTS
 
 TESTS = (
     "tests/unit/native",
@@ -28,14 +29,6 @@ TESTS = (
 )
 LIMIT_S = 240
 FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O1", "-fPIC", "-w", "-DPy_LIMITED_API=0x030b0000")
-
-
-@dataclass(frozen=True)
-class Mutant:
-    name: str
-    file: str  # below native/
-    old: str
-    new: str
 
 
 MUTANTS = (
@@ -476,6 +469,7 @@ MUTANTS = (
         "!h || !buf || !len || !to",
     ),
     Mutant("any batch size will do", "boundary_packets.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"),
+    *ORACLE_MUTANTS,
 )
 
 

@@ -28,7 +28,8 @@ def xml(dice: Random) -> bytes:
         f"{dice.randrange(10**4) / 100}</ns2:unitPrice></ns2:orderLine>"
         for _ in range(25)
     )
-    head = '<?xml version="1.0"?><soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body>'
+    space = "http://schemas.xmlsoap.org/soap/envelope/"
+    head = f'<?xml version="1.0"?><soap:Envelope xmlns:soap="{space}"><soap:Body>'
     return cut(dice, (head + items).encode())
 
 

@@ -97,7 +97,8 @@ def _forward(net: list[Array], x: Array) -> tuple[Array, Array]:
 def _regret_us(values: Array) -> Array:
     """What each verdict loses against the best one, in microseconds; [n, 4]."""
     best = values.max(axis=1, keepdims=True)
-    return np.minimum((best - values) / 1000, REGRET_US_MAX).astype(np.float32)
+    regret: Array = np.minimum((best - values) / 1000, REGRET_US_MAX).astype(np.float32)
+    return regret
 
 
 def train_once(data: Sample, seed: int) -> list[Array]:

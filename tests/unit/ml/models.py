@@ -20,7 +20,9 @@ def random_weights(seed: int, size: float = 1.0) -> OracleWeights:
     dice = Random(seed)
     counts = (FEATURES * HIDDEN, HIDDEN, HIDDEN * len(Verdict), len(Verdict))
     # What binary32 can hold, or the file would hold other numbers.
-    return OracleWeights(*(tuple(round(dice.uniform(-size, size) * 256) / 256 for _ in range(n)) for n in counts))
+    return OracleWeights(
+        *(tuple(round(dice.uniform(-size, size) * 256) / 256 for _ in range(n)) for n in counts)
+    )
 
 
 def random_rows(seed: int, count: int) -> list[list[float]]:
@@ -42,7 +44,8 @@ def model_of(
 ) -> bytes:
     values = (weights.hidden_weights, weights.hidden_bias, weights.score_weights, weights.score_bias)
     tensors = [
-        helper.make_tensor(name, data_type, shape, row) for (name, shape), row in zip(shapes.items(), values, strict=True)
+        helper.make_tensor(name, data_type, shape, row)
+        for (name, shape), row in zip(shapes.items(), values, strict=True)
     ]
     if spare:
         tensors.append(helper.make_tensor("spare", TensorProto.FLOAT, [1], [0.0]))
@@ -51,7 +54,9 @@ def model_of(
         helper.make_node(operations[1], ["h"], ["r"]),
         helper.make_node(operations[2], ["r", "c", "d"], ["y"]),
     ]
-    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, w]) for n, w in (("x", FEATURES), ("y", 4))]
+    ends = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, w]) for n, w in (("x", FEATURES), ("y", 4))
+    ]
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     helper.set_model_props(model, {"schema": schema})

@@ -1,4 +1,4 @@
-"""A model of the oracle is used only if everything about it is right; anything else is refused in one line."""
+"""A model of the oracle is used only if all about it is right; anything else is refused in one line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def agreeing(model: bytes, rows: oracle.Rows) -> oracle.Rows:
     return oracle_scores(oracle.weights_of(model), rows)
 
 
-def refusal(model: bytes = MODEL, sheet: dict[str, Any] | bytes = SHEET, reference: oracle.Reference = agreeing) -> str:
+def refusal(
+    model: bytes = MODEL, sheet: dict[str, Any] | bytes = SHEET, reference: oracle.Reference = agreeing
+) -> str:
     text = sheet if isinstance(sheet, bytes) else as_bytes(sheet)
     with pytest.raises(oracle.ModelRefused) as caught:
         oracle.check(model, text, reference)
@@ -48,7 +50,9 @@ def test_weights_are_read_whichever_way_they_are_packed() -> None:
 
     proto = ModelProto.FromString(MODEL)
     for i, tensor in enumerate(proto.graph.initializer):
-        proto.graph.initializer[i].CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
+        proto.graph.initializer[i].CopyFrom(
+            numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name)
+        )
     assert proto.graph.initializer[0].raw_data
     assert oracle.weights_of(proto.SerializeToString()) == WEIGHTS
 
@@ -211,7 +215,9 @@ def test_onnxruntime_itself_agrees_in_a_process_of_its_own() -> None:
     rows = random_rows(5, 40)
     ours, theirs = oracle_scores(WEIGHTS, rows), oracle.run_reference(MODEL, rows)
     assert len(theirs) == 40
-    assert all(abs(a - b) < 1e-4 for x, y in zip(ours, theirs, strict=True) for a, b in zip(x, y, strict=True))
+    assert all(
+        abs(a - b) < 1e-4 for x, y in zip(ours, theirs, strict=True) for a, b in zip(x, y, strict=True)
+    )
 
 
 def test_what_onnxruntime_refuses_is_refused() -> None:
