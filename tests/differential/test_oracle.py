@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from oxidized.core.oracle import FEATURES, HIDDEN, Verdict
 from oxidized.ffi.dataplane import ORACLE_FEATURES, oracle_features, oracle_judge, oracle_scores
 from oxidized.ml import oracle
-from oxidized.ml.training.kinds_judged import HELD_OUT
+from oxidized.ml.training.kinds_judged import JUDGED, WATCHED
 from oxidized.ml.training.kinds_learned import LEARNED
 from oxidized.ml.training.packets import make
 from tests.differential import oracle_reference as reference
@@ -28,7 +28,7 @@ def must_agree(packet: bytes, payload_at: int, *, is_urgent: bool = False) -> No
 
 
 def test_features_of_all_kinds_of_packets() -> None:
-    for _, packet in make([*LEARNED, *HELD_OUT], 12, seed=4):
+    for _, packet in make([*LEARNED, *WATCHED, *JUDGED], 12, seed=4):
         must_agree(packet.data, packet.payload_at, is_urgent=packet.is_urgent)
 
 

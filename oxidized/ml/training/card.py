@@ -37,11 +37,10 @@ train: {train:.2f} ns per byte. Static dictionaries: digest `{dictionaries}`.
 
 ## Held-out judgement
 
-{packets} packets of kinds that it did not learn from (`kinds_judged.py`), each as the first of its
-flow. Means per packet; `worth` is bytes saved at that rate less time; `right`: the best verdict, or
-one less than 1 % or 100 ns worse. The heuristic's thresholds are the best of a grid on the packets
-that the net learned from (`--heuristic`). The kinds to learn from, not these, were changed after
-looking at the judgement, several times: a gain as small as a few nanoseconds proves little.
+{packets} packets of kinds that it did not learn from and that nobody had looked at before (`JUDGED`
+in `kinds_judged.py`), each as the first of its flow. Means per packet; `worth` is bytes saved at that
+rate less time; `right`: the best verdict, or one less than 1 % or 100 ns worse. The heuristic's
+thresholds are the best of a grid on the packets that the net learned from (`--heuristic`).
 
 | | right | worth, ns | bytes saved | ns spent |
 |---|---|---|---|---|
@@ -49,6 +48,9 @@ looking at the judgement, several times: a gain as small as a few nanoseconds pr
 
 **Net gain against the heuristic: {gain_ns:+.1f} ns per packet**, of which {gain_bytes:+.3f} bytes
 saved and {gain_spent:+.1f} ns spent. {verdict}
+
+On `WATCHED`, kinds that it did not learn from either but that were looked at while the training was
+made, worth is, in ns: {watched}.
 
 Worth by kind, ns per packet:
 
@@ -90,5 +92,8 @@ def card(sheet: dict[str, Any]) -> str:
         gain_bytes=sheet["gain"]["saved_bytes"],
         gain_spent=sheet["gain"]["spent_ns"],
         verdict=wins,
+        watched=", ".join(
+            f"{way} {sheet['watched'][way]['value_ns']:.1f}" for way in ("model", "heuristic", "best")
+        ),
         kinds=kinds,
     )

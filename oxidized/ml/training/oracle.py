@@ -29,7 +29,7 @@ from oxidized.ffi.dataplane import (
 )
 from oxidized.ml import oracle as shipped
 from oxidized.ml.training import costs
-from oxidized.ml.training.kinds_judged import HELD_OUT
+from oxidized.ml.training.kinds_judged import JUDGED, WATCHED
 from oxidized.ml.training.kinds_learned import LEARNED
 from oxidized.ml.training.packets import Kind, Packet, make, varied
 
@@ -222,7 +222,13 @@ def by_kind(data: Sample, weights: OracleWeights) -> dict[str, tuple[float, floa
 
 
 def judged(known: costs.Dictionaries) -> Sample:
-    return sample(make(HELD_OUT, PACKETS_JUDGED, JUDGE_SEED), known)
+    """What decides whether the model ships."""
+    return sample(make(JUDGED, PACKETS_JUDGED, JUDGE_SEED), known)
+
+
+def watched(known: costs.Dictionaries) -> Sample:
+    """What it does not learn from either, but was looked at while the training was made."""
+    return sample(make(WATCHED, PACKETS_JUDGED, JUDGE_SEED), known)
 
 
 # ---- writing ----
@@ -280,6 +286,7 @@ def sheet_of(model: bytes, weights: OracleWeights, data: Sample, known: costs.Di
         "figures": figures,
         "by_kind": {kind: [round(v) for v in row] for kind, row in by_kind(data, weights).items()},
         "judged_packets": len(data.packets),
+        "watched": judge(watched(known), weights),
         "dictionaries": dictionary_digest(known),
         "golden": {"features": rows, "scores": oracle_scores(weights, rows)},
     }
