@@ -159,7 +159,7 @@ def check(model: bytes, sheet_text: bytes, reference: Reference) -> OracleWeight
 
 
 def run_reference(model: bytes, rows: Rows) -> Rows:
-    """Scores by onnxruntime, in a process that ends with it (some 0.4 s). ModelRefused: it can not be had."""
+    """Scores by onnxruntime, in a process that ends with it (some 0.3 s). ModelRefused: it can not be had."""
     request = json.dumps({"model": base64.b64encode(model).decode(), "rows": rows})
     kept = ("PATH", "PYTHONPATH", "HOME", "TMPDIR")
     try:
