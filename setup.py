@@ -1,11 +1,10 @@
-"""What pyproject.toml can not say: the C extension, one wheel for all Pythons from 3.11 on (abi3), the models."""
+"""What pyproject.toml can not say: the C extension, one wheel for all Pythons from 3.11 on, the models."""
 
 import sysconfig
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
-
 
 # Free-threaded Pythons have no limited API: there the wheel is for the one version it was built with.
 has_limited_api = not sysconfig.get_config_var("Py_GIL_DISABLED")

@@ -80,7 +80,8 @@ int oxi_oracle_stats_read(oxi_dp *h, oxi_oracle_stats *out)
     return OXI_OK;
 }
 
-int oxi_oracle_ask(oxi_dp *h, const oxi_oracle_packet *p, uint32_t *verdict_out, oxi_oracle_ticket *ticket_out)
+int oxi_oracle_ask(oxi_dp *h, const oxi_oracle_packet *p, uint32_t *verdict_out,
+                   oxi_oracle_ticket *ticket_out)
 {
     ip_view ip;
     if (!h || !p || !p->data || !verdict_out || !ticket_out || !ip_parse(p->data, p->len, &ip))

@@ -57,6 +57,8 @@ GOOD_FUZZ = {
     "tests/fuzz/fuzz_inner.c": "/* fuzz_inner.c - Invariant: x. Parsers: ip_parse. */",
 }
 
+WITH_EXTRA = {"pyproject.toml": '[project.optional-dependencies]\ntrain = ["numpy>=2"]\n'}
+
 # rule, what of the finding must be said, and the sin
 PLANTED: list[tuple[Rule, str, Tree]] = [
     (rules.lengths, "a.c:2: f has 72 lines", {"native/core/a.c": LONG_C}),
@@ -88,6 +90,8 @@ PLANTED: list[tuple[Rule, str, Tree]] = [
     (rules.dead_files, "tests/help.py: a mod", {"tests/help.py": "", "tests/test_a.py": "import helper"}),
     (rules.dead_files, "a.h: a header nob", {"native/core/a.h": "", "native/core/a.c": '#include "b.h"\n'}),
     (rules.dependencies, "does not declare", {"oxidized/a.py": "import numpy.linalg\n"}),
+    (rules.dependencies, "imports numpy", WITH_EXTRA | {"oxidized/ml/oracle.py": "import numpy\n"}),
+    (rules.dependencies, "imports torch", WITH_EXTRA | {"oxidized/ml/training/a.py": "import torch\n"}),
     (rules.dependencies, "never imports", {"pyproject.toml": '[project]\ndependencies = ["click>=8.2"]\n'}),
     (rules.heads, "a.c - what it is for", {"native/core/a.c": "/* b.c - something else */\n"}),
     (rules.heads, "what it is for", {"oxidized/a.py": "x = 1\n"}),
@@ -127,6 +131,7 @@ GOOD: list[tuple[Rule, Tree]] = [
                         "from oxidized import a\nfrom oxidized.b import thing\nLAZY = 'oxidized.c'\n"}),
     (rules.dependencies, {"oxidized/a.py": "import os.path\nfrom . import b\nfrom uvloop import run\n",
                           "pyproject.toml": '[project]\ndependencies = ["uvloop>=0.22,<1"]\n'}),
+    (rules.dependencies, WITH_EXTRA | {"oxidized/ml/training/a.py": "import numpy.linalg\n"}),
     (rules.heads, {"native/core/a.c": "/* a.c - adds. */\n", "oxidized/a.py": '"""Adds."""\n'}),
     (rules.drops_documented, GOOD_DROPS),
     (rules.stages_documented, GOOD_PATHS),

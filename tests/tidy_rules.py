@@ -9,7 +9,7 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -18,7 +18,9 @@ FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 600
 LINE_CHARS_MAX = 110
 
-FOLDERS = ("oxidized", "native", "tests", "netns-lab", "bench", "systemd", "docs", "examples", ".ci")
+FOLDERS = (
+    "oxidized", "native", "tests", "netns-lab", "bench", "systemd", "docs", "examples", "models", ".ci",
+)  # fmt: skip
 SKIPPED_FOLDERS = {"__pycache__", "build", "corpus", "traces"}
 SCRIPTS = ("dev", ".ci/run")
 
@@ -321,14 +323,27 @@ def dead_files(tree: Tree) -> Iterator[str]:
             yield f"{path}: a module nobody imports"
 
 
+def package_names(requirements: Iterable[str]) -> set[str]:
+    return {re.split(r"[^\w-]", text)[0].lower() for text in requirements}
+
+
 def dependencies(tree: Tree) -> Iterator[str]:
-    """What oxidized/ imports is declared, and nothing else is."""
+    """What oxidized/ imports is declared, and nothing else is; what is heavy only where it may be missing."""
     project = tomllib.loads(tree.get("pyproject.toml", "")).get("project", {})
-    declared = {re.split(r"[^\w-]", text)[0].lower() for text in project.get("dependencies", ())}
+    declared = package_names(project.get("dependencies", ()))
+    extras = project.get("optional-dependencies", {})
     used: dict[str, str] = {}
     for path, text in tree.items():
         if path.startswith("oxidized/") and path.endswith(".py"):
-            used.update({name.partition(".")[0]: path for _, name in imports_of(path, text)})
+            optional = {
+                name
+                for place, wanted in EXTRAS_OF.items()
+                if path.startswith(place)
+                for extra in wanted
+                for name in package_names(extras.get(extra, ()))
+            }
+            names = {name.partition(".")[0] for _, name in imports_of(path, text)}
+            used.update({name: path for name in names - optional})
     foreign = used.keys() - sys.stdlib_module_names - {"oxidized"}
     for name in sorted(foreign - declared):
         yield f"{used[name]}: imports {name}, which pyproject.toml does not declare"

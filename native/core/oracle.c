@@ -71,13 +71,13 @@ bool oracle_model_is_sound(const oracle_model *m)
 
 static bool is_pressed(uint32_t verdict) { return verdict == ORACLE_LIGHT || verdict == ORACLE_AGGRESSIVE; }
 
-/* With the payload as it is: a matter of size alone, so the net's word for one of these two stands for both. */
+/* With the payload as it is: a matter of size alone, so the net's word for one of the two stands for both. */
 static oracle_verdict verdict_bare(uint32_t len)
 {
     return len >= ORACLE_TRAIN_BYTES_MIN ? ORACLE_SKIP : ORACLE_ROHC_ONLY;
 }
 
-/* Thresholds are the best of a grid on the packets that the net learns from (`./dev train oracle --heuristic`).
+/* Thresholds are the best of a grid on what the net learns from (`./dev train oracle --heuristic`).
  * Static dictionaries bring most where there is little to refer back to. */
 static oracle_verdict heuristic(const float *features, uint32_t len)
 {

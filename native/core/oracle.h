@@ -33,11 +33,11 @@ enum {
     ORACLE_MISSES_MAX = 2,
     /* A shorter payload never shrinks by what the frame of a compressed one costs. */
     ORACLE_PAYLOAD_MIN = OXI_ORACLE_PAYLOAD_MIN,
-    /* Packets of this size are segments of super-packets and leave in trains of equal datagrams (UDP_SEGMENT);
-     * one that is made smaller leaves its train, which costs more than the header is worth. */
+    /* Packets of this size are segments of super-packets and leave in trains of equal datagrams
+     * (UDP_SEGMENT); one that is made smaller leaves its train, which costs more than its header. */
     ORACLE_TRAIN_BYTES_MIN = OXI_ORACLE_TRAIN_BYTES_MIN,
-    /* A compressed payload is used only if it saves so much; of a large packet, more than its train is worth on
-     * a link of 100 Mbit/s (8.8 us). */
+    /* A compressed payload is used only if it saves so much; of a large packet, what its train is worth
+     * on a link of 100 Mbit/s (8.8 us). */
     ORACLE_SAVED_MIN = 8,
     ORACLE_SAVED_PART_MIN = 20, /* a twentieth */
     ORACLE_SAVED_LARGE_MIN = 112
@@ -67,7 +67,7 @@ typedef oxi_oracle_ticket oracle_ticket;
 void oracle_set(oracle *o, const oracle_model *model, uint64_t seed);
 /* Without is_allowed only ORACLE_SKIP and ORACLE_ROHC_ONLY come out, and the payload is not looked at. */
 oracle_verdict oracle_ask(oracle *o, const oracle_packet *p, oracle_ticket *ticket_out);
-/* Is a payload that got so much shorter worth sending as such? If not, the packet goes as ticket.bare says. */
+/* Is a payload that got so much shorter sent as such? If not, the packet goes as ticket.bare says. */
 static inline bool oracle_is_worth(uint32_t len, uint32_t payload_bytes, uint32_t saved_bytes)
 {
     uint32_t saved_min = len >= ORACLE_TRAIN_BYTES_MIN ? ORACLE_SAVED_LARGE_MIN : ORACLE_SAVED_MIN;

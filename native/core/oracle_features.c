@@ -2,8 +2,8 @@
  *
  * 64 bytes are sampled, in 8 blocks at even distances; a full histogram costs several times the budget. Their
  * collision entropy (of order 2: how often two samples are equal) needs no logarithm per byte. It tells how
- * even bytes are distributed, not whether strings repeat, which alone is what LZ4 saves; the same measure over
- * pairs of neighbours tells text from random digits.
+ * even bytes are distributed, not whether strings repeat, which alone is what LZ4 saves; the same measure
+ * over pairs of neighbours tells text from random digits.
  *
  * All samples are compared with all, 16 at a time: a table of counts would take thrice as long, as each step
  * waits for the one before. */
@@ -212,7 +212,8 @@ static int magic_of_word(uint32_t word)
         break;
     }
     uint32_t head = word >> 8;
-    bool is_tls = head >= WORD(0, 0x17, 3, 0) && head <= WORD(0, 0x17, 3, 4); /* application data, RFC 8446 5.1 */
+    /* TLS application data, RFC 8446 section 5.1 */
+    bool is_tls = head >= WORD(0, 0x17, 3, 0) && head <= WORD(0, 0x17, 3, 4);
     if (is_tls || head == WORD(0, 0x1f, 0x8b, 8) /* gzip */ || head == WORD(0, 0xff, 0xd8, 0xff) /* JPEG */ ||
         head == WORD(0, 'B', 'Z', 'h'))
         return 1;

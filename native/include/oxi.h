@@ -284,7 +284,7 @@ typedef struct oxi_oracle_ticket {
 typedef struct oxi_oracle_packet {
     const uint8_t *data;          /* a whole IP packet */
     uint32_t len;
-    uint32_t payload_at;          /* behind its IP and TCP, UDP, ... headers; len or more: it has no payload */
+    uint32_t payload_at;          /* behind its IP and TCP, UDP, ... headers; len or more: no payload */
     uint32_t peer;                /* flows of different peers are different flows */
     uint8_t  is_allowed;          /* the payload of this class of flows may be compressed at all */
     uint8_t  is_urgent;           /* sensitive to time; a DSCP from CS4 on says so, too */

@@ -1,4 +1,4 @@
-"""The compression oracle as Python sees it: its verdicts, and the weights of its net. Nothing is computed here."""
+"""The compression oracle as Python sees it: its verdicts, and the weights of its net."""
 
 from __future__ import annotations
 

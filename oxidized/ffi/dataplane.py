@@ -551,7 +551,13 @@ class DataPlane:
         )
 
     def oracle_ask(
-        self, packet: bytes, payload_at: int, *, peer: int = 0, is_allowed: bool = True, is_urgent: bool = False
+        self,
+        packet: bytes,
+        payload_at: int,
+        *,
+        peer: int = 0,
+        is_allowed: bool = True,
+        is_urgent: bool = False,
     ) -> tuple[Verdict, Any]:
         """Of the first worker, without the io thread: the verdict, and the ticket for `oracle_learn`."""
         data = ffi.from_buffer(packet)

@@ -1,1 +1,1 @@
-"""Models: reading and checking them (no more than the standard library), and their training (extra `train`)."""
+"""Models: reading and checking them, with the standard library alone, and their training (extra `train`)."""

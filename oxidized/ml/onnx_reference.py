@@ -3,7 +3,7 @@
 
 Standard input: {"model": base64, "rows": [[float, ...], ...]}; standard output: {"rows": [[...], ...]}. Exit
 status 3: onnxruntime is not installed. It is a process of its own because onnxruntime takes some 0.2 s and
-60 MB, of which a daemon needs nothing afterwards.
+45 MB, of which a daemon needs nothing afterwards.
 """
 
 from __future__ import annotations

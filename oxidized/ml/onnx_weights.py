@@ -41,9 +41,9 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """y = relu(x @ weights[0] + biases[0]) @ weights[1] + biases[1]; of one [inputs, hidden], [hidden, outputs].
+    """y = relu(x @ weights[0] + biases[0]) @ weights[1] + biases[1].
 
-    `metadata`: what the file says of itself.
+    Weights are [inputs, hidden] and [hidden, outputs]. `metadata`: what the file says of itself.
     """
 
     weights: tuple[Tensor, Tensor]
@@ -129,10 +129,10 @@ def _numbers(message: bytes, number: int) -> list[int]:
 
 
 def _tensor(message: bytes) -> tuple[str, Tensor]:
-    if unknown := {number for number, _ in fields(message)} - _TENSOR_KNOWN:
-        raise OnnxError(f"a tensor with field {min(unknown)}")
     if _numbers(message, _TENSOR_TYPE) != [_FLOAT32]:
         raise OnnxError("a tensor that is not of float32")
+    if unknown := {number for number, _ in fields(message)} - _TENSOR_KNOWN:
+        raise OnnxError(f"a tensor with field {min(unknown)}")
     shape = tuple(_numbers(message, _TENSOR_DIMS))
     raw = b"".join(_all(message, _TENSOR_FLOATS) + _all(message, _TENSOR_RAW))
     count = 1
@@ -144,7 +144,7 @@ def _tensor(message: bytes) -> tuple[str, Tensor]:
 
 
 def _chain(graph: bytes) -> list[str]:
-    """The names of weights and biases in order; OnnxError unless it is Gemm, Relu, Gemm from input to output."""
+    """The names of weights and biases in order; OnnxError unless it is Gemm, Relu, Gemm from end to end."""
     ends = [_text(value, _VALUE_NAME) for n in (_GRAPH_INPUT, _GRAPH_OUTPUT) for value in _all(graph, n)]
     nodes = _all(graph, _GRAPH_NODE)
     operations = [_text(node, _NODE_OPERATION) for node in nodes[:8]]

@@ -1,9 +1,9 @@
-"""The model of the compression oracle: found, checked, and refused in one line when anything is wrong with it.
+"""The model of the compression oracle: found, checked, and refused in one line when anything is wrong.
 
-Beside NAME.onnx lies its sheet NAME.json, written by the training: digest, schema, the features it was trained
-on, golden vectors and the judgement on held-out traffic. A model is used only if all of that holds here: the
-digest; the names of features and verdicts that the C core has; weights and golden features within their
-ranges; the golden scores as onnxruntime computes them and as C does; and a judgement that it beats the
+Beside NAME.onnx lies its sheet NAME.json, written by the training: digest, schema, the features it was
+trained on, golden vectors and the judgement on held-out traffic. A model is used only if all of that holds
+here: the digest; the names of features and verdicts that the C core has; weights and golden features within
+their ranges; the golden scores as onnxruntime computes them and as C does; and a judgement that it beats the
 heuristic. Otherwise the heuristic is used, which needs none of it.
 """
 
@@ -49,7 +49,10 @@ class ModelRefused(OxidizedError):
 
 @dataclass(frozen=True, slots=True)
 class OracleChoice:
-    """What the oracle goes by. `weights` None: the heuristic, and `trouble` says why; `digest`: "" or SHA-256."""
+    """What the oracle goes by. `weights` None: the heuristic, and `trouble` says why.
+
+    `digest`: SHA-256 of the model, "" if there is none.
+    """
 
     weights: OracleWeights | None
     digest: str
@@ -156,7 +159,7 @@ def check(model: bytes, sheet_text: bytes, reference: Reference) -> OracleWeight
 
 
 def run_reference(model: bytes, rows: Rows) -> Rows:
-    """Scores by onnxruntime, in a process that ends with it (some 0.4 s). ModelRefused: it can not be had."""
+    """Scores by onnxruntime, in a process that ends with it (some 0.3 s). ModelRefused: it can not be had."""
     request = json.dumps({"model": base64.b64encode(model).decode(), "rows": rows})
     kept = ("PATH", "PYTHONPATH", "HOME", "TMPDIR")
     try:
@@ -194,7 +197,7 @@ def _read(path: Path, bytes_max: int) -> bytes:
 
 
 def choose(environ: Mapping[str, str], reference: Reference = run_reference) -> OracleChoice:
-    """The model of this machine, or the heuristic and the reason. Takes as long as the reference; raises nothing."""
+    """The model of this machine, or the heuristic and the reason. Blocks while the reference runs."""
     path = model_directory(environ) / f"{NAME}.onnx"
     digest = ""
     try:

@@ -1,7 +1,7 @@
 /* oracle.c - nanoseconds of the compression oracle per packet: on a new flow, and on a remembered one.
  *
- * The best of several rounds, as neighbours on the machine only ever add. Prints lines `oracle/WHAT/CONTENT/BYTES
- * ns`; test_bench_oracle.py builds and runs it. */
+ * The best of several rounds, as neighbours on the machine only ever add. Prints lines
+ * `oracle/WHAT/CONTENT/BYTES ns`; test_bench_oracle.py builds and runs it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

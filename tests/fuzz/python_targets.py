@@ -22,7 +22,9 @@ from oxidized import config, config_kinds, keys
 from oxidized.core import channel, messages
 from oxidized.core.plane import Address
 from oxidized.errors import Absent, ConfigError
+from oxidized.ffi.dataplane import DataPlane
 from oxidized.io.control_socket import ControlSocket, Document
+from oxidized.ml import oracle
 from tests.fuzz.engine import Target, fuzz
 from tests.unit.core.world import DELAY_NS, SECOND_NS, Packet, World
 
@@ -409,6 +411,40 @@ def run_keys(data: bytes) -> None:
             assert show(key) == text.strip(), "one key has one text"
 
 
+# ---- models ----------------------------------------------------------------------------------------------
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+
+
+def model_seeds() -> list[bytes]:
+    """The shipped model and its sheet, each behind a byte that says which it is."""
+    model = (MODELS / "compression_oracle.onnx").read_bytes()
+    sheet = json.loads((MODELS / "compression_oracle.json").read_text("utf-8"))
+    sheet["golden"] = {name: rows[:32] for name, rows in sheet["golden"].items()}
+    short = {name: value for name, value in sheet.items() if name not in ("by_kind", "figures")}
+    small = short | {"golden": {name: [[0.0] * len(row) for row in v] for name, v in sheet["golden"].items()}}
+    return [b"m" + model, b"s" + json.dumps(small).encode(), b"s" + json.dumps(sheet["golden"]).encode()]
+
+
+@cache
+def model_plane() -> DataPlane:
+    plane = DataPlane()
+    atexit.register(plane.close)
+    return plane
+
+
+def run_model(data: bytes) -> None:
+    """Weights that are read are such as C takes, too."""
+    try:
+        if data[:1] == b"s":
+            sheet = oracle.sheet_of(data[1:])
+            assert len(sheet.features) == len(sheet.scores) <= oracle.GOLDEN_MAX
+        else:
+            model_plane().oracle_set(oracle.weights_of(data[1:]), 1)
+    except oracle.ModelRefused as error:
+        assert "\n" not in str(error) and len(str(error)) < 500
+
+
 TARGETS: dict[str, Target] = {
     "python_messages": Target(
         run_messages,
@@ -438,6 +474,9 @@ TARGETS: dict[str, Target] = {
         control_seeds,
         "each request gets a document or a named error in JSON, never an internal one",
         cost=4,
+    ),
+    "python_model": Target(
+        run_model, model_seeds, "a model and its sheet are read, or refused in one line"
     ),
     "python_keys": Target(
         run_keys, key_seeds, "a key has one text; a refusal shows nothing of what it refused"

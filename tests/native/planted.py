@@ -13,11 +13,12 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from oxidized.ffi.build import ROOT, make_builder, sources
 from tests.native import planted_lz
+from tests.native.mutant import Mutant
+from tests.native.planted_oracle import MUTANTS as ORACLE_MUTANTS
 
 TESTS = (
     "tests/unit/native",
@@ -29,14 +30,6 @@ TESTS = (
 )
 LIMIT_S = 240
 FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O1", "-fPIC", "-w", "-DPy_LIMITED_API=0x030b0000")
-
-
-@dataclass(frozen=True)
-class Mutant:
-    name: str
-    file: str  # below native/
-    old: str
-    new: str
 
 
 MUTANTS = (
@@ -516,6 +509,7 @@ MUTANTS = (
     ),
     Mutant("any batch size will do", "boundary_packets.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"),
     *(Mutant(*row) for row in planted_lz.ROWS),
+    *ORACLE_MUTANTS,
 )
 
 

@@ -47,6 +47,22 @@ def session(**changes: int) -> Any:
     return made
 
 
+FLOATS = ffi.new("float[8]")
+WHOLE = ffi.new("uint8_t[20]", b"\x45\0\0\x14" + bytes(16))
+
+
+def oracle_model(weight: float = 0.0) -> Any:
+    return ffi.new("oxi_oracle_model *", {"score_bias": [weight] * 4})
+
+
+def oracle_packet(data: Any) -> Any:
+    return ffi.new("oxi_oracle_packet *", {"data": data, "len": 20, "payload_at": 20})
+
+
+def oracle_ticket(**changes: int) -> Any:
+    return ffi.new("oxi_oracle_ticket *", changes)
+
+
 class Door:
     """A plane with peer 0 (session, address, route), and buffers that fit every call."""
 
@@ -166,6 +182,23 @@ ARG: dict[str, Bad] = {
     "super_pop packets": lambda d: lib.oxi_super_pop(d.dp, d.buf, STRIDE * 8, d.len, NULL, d.how),
     "super_pop how": lambda d: lib.oxi_super_pop(d.dp, d.buf, STRIDE * 8, d.len, d.number, NULL),
     "offload_set": lambda d: lib.oxi_offload_set(d.dp, lib.OXI_OFFLOAD_ALL + 1),
+    "oracle_features packet": lambda d: lib.oxi_oracle_features(NULL, 1, 0, 0, FLOATS),
+    "oracle_features len": lambda d: lib.oxi_oracle_features(d.buf, lib.OXI_SUPER_MAX + 1, 0, 0, FLOATS),
+    "oracle_features out": lambda d: lib.oxi_oracle_features(d.buf, 1, 0, 0, NULL),
+    "oracle_scores model": lambda d: lib.oxi_oracle_scores(NULL, FLOATS, FLOATS),
+    "oracle_scores features": lambda d: lib.oxi_oracle_scores(oracle_model(), NULL, FLOATS),
+    "oracle_scores out": lambda d: lib.oxi_oracle_scores(oracle_model(), FLOATS, NULL),
+    "oracle_judge features": lambda d: lib.oxi_oracle_judge(NULL, NULL, 1, d.number),
+    "oracle_judge out": lambda d: lib.oxi_oracle_judge(NULL, FLOATS, 1, NULL),
+    "oracle_set model": lambda d: lib.oxi_oracle_set(d.dp, oracle_model(float("nan")), 1),
+    "oracle_stats_read out": lambda d: lib.oxi_oracle_stats_read(d.dp, NULL),
+    "oracle_ask packet": lambda d: lib.oxi_oracle_ask(d.dp, NULL, d.number, oracle_ticket()),
+    "oracle_ask data": lambda d: lib.oxi_oracle_ask(d.dp, oracle_packet(NULL), d.number, oracle_ticket()),
+    "oracle_ask no IP": lambda d: lib.oxi_oracle_ask(d.dp, oracle_packet(d.buf), d.number, oracle_ticket()),
+    "oracle_ask out": lambda d: lib.oxi_oracle_ask(d.dp, oracle_packet(WHOLE), NULL, oracle_ticket()),
+    "oracle_ask ticket": lambda d: lib.oxi_oracle_ask(d.dp, oracle_packet(WHOLE), d.number, NULL),
+    "oracle_learn ticket": lambda d: lib.oxi_oracle_learn(d.dp, NULL, 1),
+    "oracle_learn bare": lambda d: lib.oxi_oracle_learn(d.dp, oracle_ticket(bare=4), 1),
     "stats_read out": lambda d: lib.oxi_stats_read(d.dp, NULL),
     "peer_stats_read out": lambda d: lib.oxi_peer_stats_read(d.dp, 0, NULL),
     "stage_times_read out": lambda d: lib.oxi_stage_times_read(d.dp, NULL),
@@ -247,6 +280,12 @@ NO_PLANE: dict[str, Callable[[], int]] = {
         NULL, b"x" * 9 * STRIDE, 9 * STRIDE, *[ffi.new("uint32_t *")] * 2, ffi.new("oxi_super *")
     ),
     "offload_set": lambda: lib.oxi_offload_set(NULL, 0),
+    "oracle_set": lambda: lib.oxi_oracle_set(NULL, NULL, 1),
+    "oracle_stats_read": lambda: lib.oxi_oracle_stats_read(NULL, ffi.new("oxi_oracle_stats *")),
+    "oracle_ask": lambda: lib.oxi_oracle_ask(
+        NULL, oracle_packet(WHOLE), ffi.new("uint32_t *"), oracle_ticket()
+    ),
+    "oracle_learn": lambda: lib.oxi_oracle_learn(NULL, oracle_ticket(), 1),
     "stage_times_read": lambda: lib.oxi_stage_times_read(NULL, ffi.new("oxi_stage_time[48]")),
     "io_start": lambda: lib.oxi_io_start(NULL, io_conf(), ffi.new("int *")),
     "io_stop": lambda: lib.oxi_io_stop(NULL),
@@ -293,6 +332,14 @@ def test_every_function_is_tried() -> None:
         "lz_new",
         "lz_result_name",
         "lz_text",
+        "oracle_feature_help",
+        "oracle_feature_max",
+        "oracle_feature_name",
+        "oracle_features",
+        "oracle_is_worth",
+        "oracle_judge",
+        "oracle_scores",
+        "oracle_verdict_name",
         "stage_name",
         "suite_best",
         "tick",
@@ -358,6 +405,12 @@ def test_names_end() -> None:
     for function in (lib.oxi_drop_name, lib.oxi_drop_help):
         assert function(0) != NULL
         assert function(lib.OXI_DROPS_MAX) == function(2**32 - 1) == NULL
+    for function in (lib.oxi_oracle_feature_name, lib.oxi_oracle_feature_help):
+        assert function(lib.OXI_ORACLE_FEATURES - 1) != NULL
+        assert function(lib.OXI_ORACLE_FEATURES) == function(2**32 - 1) == NULL
+    assert lib.oxi_oracle_feature_max(lib.OXI_ORACLE_FEATURES) == lib.oxi_oracle_feature_max(2**32 - 1) == 0
+    assert lib.oxi_oracle_verdict_name(3) != NULL
+    assert lib.oxi_oracle_verdict_name(4) == lib.oxi_oracle_verdict_name(2**32 - 1) == NULL
     for function in (lib.oxi_aead_name, lib.oxi_aead_version, lib.oxi_aead_trouble):
         assert function(lib.OXI_AEAD_AUTO) == function(3) == function(2**32 - 1) == NULL
     assert lib.oxi_stage_name(lib.OXI_DIR_OUT, 2**32 - 1) == lib.oxi_stage_name(77, 2**32 - 1) == NULL

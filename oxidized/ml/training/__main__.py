@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from oxidized.ffi.dataplane import ORACLE_TRAIN_BYTES_MIN
 from oxidized.ml import oracle as shipped
 from oxidized.ml.training import costs, field, oracle
-from oxidized.ml.training.packets import LEARNED, varied
+from oxidized.ml.training.kinds_learned import LEARNED
+from oxidized.ml.training.packets import varied
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -55,7 +57,9 @@ def evaluate(folder: Path, pcaps: Path, known: costs.Dictionaries) -> int:
     sheet = json.loads((folder / f"{shipped.NAME}.json").read_text("utf-8"))
     weights = shipped.check(model, json.dumps(sheet).encode(), shipped.run_reference)
     figures = oracle.judge(oracle.judged(known), weights)
-    print(f"held-out kinds, {sheet['judged_packets']} packets; model {hashlib.sha256(model).hexdigest()[:16]}")
+    print(
+        f"held-out kinds, {sheet['judged_packets']} packets; model {hashlib.sha256(model).hexdigest()[:16]}"
+    )
     show(figures)
     if is_other := oracle.dictionary_digest(known) != sheet["dictionaries"]:
         print("the dictionaries are not those that the model was trained with")
@@ -75,14 +79,18 @@ def heuristic(known: costs.Dictionaries) -> int:
     """A grid over the two thresholds of native/core/oracle.c, on the packets that the net learns from."""
     data = oracle.sample(varied(LEARNED, oracle.PACKETS_LEARNED, oracle.LEARN_SEED), known)
     sizes = np.array([len(packet.data) for packet in data.packets])
-    bare = np.where(sizes >= oracle.ORACLE_TRAIN_BYTES_MIN, 0, 3)
+    bare = np.where(sizes >= ORACLE_TRAIN_BYTES_MIN, 0, 3)
     found = []
-    for entropy, large in itertools.product((0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9), (0, 300, 600, 1000, 9999)):
+    for entropy, large in itertools.product(
+        (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9), (0, 300, 600, 1000, 9999)
+    ):
         is_skipped = (data.features[:, 6] > 0) | (data.features[:, 1] > entropy)
         chosen = np.where(is_skipped, bare, np.where(sizes >= large, 1, 2))
         found.append((oracle.verdicts_of(data, chosen).value_ns, entropy, large))
     for value_ns, entropy, large in sorted(found, reverse=True)[:5]:
-        print(f"entropy above {entropy}: left alone; light from {large} bytes on: {value_ns:.1f} ns per packet")
+        print(
+            f"entropy above {entropy}: left alone; light from {large} bytes on: {value_ns:.1f} ns per packet"
+        )
     return 0
 
 

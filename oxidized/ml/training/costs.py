@@ -1,11 +1,14 @@
 """What each verdict on a packet is truly worth, in nanoseconds: the label that the compression oracle learns.
 
-Bytes are what liblz4 saves on this very payload. Time is not measured packet by packet, which no two runs would
+Bytes are what liblz4 saves on this very payload. Time is not measured packet by packet, which no two runs
+would
 agree on, but told by lines fitted to measurements (`./dev train oracle --costs` measures and fits anew).
 
-The exchange rate: a byte saved is worth the time it takes on a link of 100 Mbit/s, what a good link of an edge
+The exchange rate: a byte saved is worth the time it takes on a link of 100 Mbit/s, what a good link of an
+edge
 has; on a slower one every byte is worth more. A packet of a flow that is sensitive to time pays fourfold for
-each nanosecond. A large packet that is changed leaves its train (UDP_SEGMENT, super-packets at both TUNs), which
+each nanosecond. A large packet that is changed leaves its train (UDP_SEGMENT, super-packets at both TUNs),
+which
 costs both ends 7.4 instead of 1.1 ns per byte.
 """
 
@@ -25,7 +28,8 @@ import numpy as np
 
 from oxidized.core.oracle import Verdict
 from oxidized.ffi.dataplane import ORACLE_PAYLOAD_MIN, ORACLE_TRAIN_BYTES_MIN, oracle_is_worth
-from oxidized.ml.training.packets import LEARNED, Kind, Packet, make
+from oxidized.ml.training.kinds_learned import LEARNED
+from oxidized.ml.training.packets import Kind, Packet, make
 
 BYTE_NS: Final = 80.0
 URGENT: Final = 4.0
@@ -42,7 +46,8 @@ Dictionaries = Mapping[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """ns = base + literal * literal bytes of the LZ4 block + sequence * its sequences: what is searched in vain,
+    """ns = base + literal * literal bytes of the LZ4 block + sequence * its sequences: what is searched in
+    vain,
     and what is found. What is matched costs next to nothing."""
 
     base_ns: float
@@ -93,7 +98,8 @@ def pressed(payload: bytes, dictionary: bytes = b"") -> bytes:
 
 
 def dictionaries(folder: Path) -> dict[str, bytes]:
-    """The static dictionaries of the program, NAME.txt each. Without any, one made of what is learned from."""
+    """The static dictionaries of the program, NAME.txt each. Without any, one made of what is learned
+    from."""
     found = {path.stem: path.read_bytes()[-DICTIONARY_BYTES_MAX:] for path in sorted(folder.glob("*.txt"))}
     if found:
         return {"generic": b"", **found}

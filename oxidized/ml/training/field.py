@@ -1,4 +1,5 @@
-"""Packets that nobody generated: files of this machine as TCP segments, and captures. Figures from them differ
+"""Packets that nobody generated: files of this machine as TCP segments, and captures. Figures from them
+differ
 from machine to machine, so they are printed by the judgement and are no part of the card's."""
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def field(root: Path, pcaps: Path) -> dict[str, list[tuple[Kind, Packet]]]:
     places = {
         "sources of this tree": sorted(root.glob("native/**/*.[ch]")),
         "pages of this tree": sorted(root.glob("*.md")),
-        "executables": [p for p in sorted(Path("/usr/bin").iterdir()) if p.is_file() and p.stat().st_size > 8192],
+        "executables": [
+            p for p in sorted(Path("/usr/bin").iterdir()) if p.is_file() and p.stat().st_size > 8192
+        ],
         "Python packages": sorted(library.glob("python3*/site-packages/**/*.py")),
         "compiled Python": sorted(library.glob("python3*/site-packages/**/*.pyc")),
     }

@@ -1,7 +1,8 @@
 """Trains the net of the compression oracle, judges it against the heuristic, writes model, sheet and card.
 
 The label of a packet is not a class but what each of the four verdicts is worth (`costs.Worth`): the net is
-trained to lose as little of that as it can. Plain numpy, one thread, fixed seeds: the same weights each time on
+trained to lose as little of that as it can. Plain numpy, one thread, fixed seeds: the same weights each
+time on
 the same numpy and liblz4. Some twenty seconds.
 """
 
@@ -28,7 +29,9 @@ from oxidized.ffi.dataplane import (
 )
 from oxidized.ml import oracle as shipped
 from oxidized.ml.training import costs
-from oxidized.ml.training.packets import HELD_OUT, LEARNED, Kind, Packet, make, varied
+from oxidized.ml.training.kinds_judged import JUDGED, WATCHED
+from oxidized.ml.training.kinds_learned import LEARNED
+from oxidized.ml.training.packets import Kind, Packet, make, varied
 
 Array = npt.NDArray[np.float32]
 
@@ -48,7 +51,8 @@ GOLDEN: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Packets with all that is known of them. features [n, 8]; by verdict, [n, 4]: values and spent in ns, saved
+    """Packets with all that is known of them. features [n, 8]; by verdict, [n, 4]: values and spent in ns,
+    saved
     in bytes. What a net says of SKIP or ROHC_ONLY means the one of the two that fits the size (oracle_judge).
     """
 
@@ -93,11 +97,13 @@ def _forward(net: list[Array], x: Array) -> tuple[Array, Array]:
 def _regret_us(values: Array) -> Array:
     """What each verdict loses against the best one, in microseconds; [n, 4]."""
     best = values.max(axis=1, keepdims=True)
-    return np.minimum((best - values) / 1000, REGRET_US_MAX).astype(np.float32)
+    regret: Array = np.minimum((best - values) / 1000, REGRET_US_MAX).astype(np.float32)
+    return regret
 
 
 def train_once(data: Sample, seed: int) -> list[Array]:
-    """Adam (Kingma, Ba 2015) on the expected regret of a softmax over the scores, all packets in each step."""
+    """Adam (Kingma, Ba 2015) on the expected regret of a softmax over the scores, all packets in each
+    step."""
     dice = np.random.default_rng(seed)
     shapes = ((FEATURES, HIDDEN), (HIDDEN,), (HIDDEN, len(Verdict)), (len(Verdict),))
     net = [
@@ -132,7 +138,9 @@ def train_once(data: Sample, seed: int) -> list[Array]:
             first[i] = 0.9 * first[i] + 0.1 * g
             second[i] = 0.999 * second[i] + 0.001 * g * g
             shift = first[i] / (1 - 0.9**step)
-            net[i] = (net[i] - rate * shift / (np.sqrt(second[i] / (1 - 0.999**step)) + 1e-8)).astype(np.float32)
+            net[i] = (net[i] - rate * shift / (np.sqrt(second[i] / (1 - 0.999**step)) + 1e-8)).astype(
+                np.float32
+            )
     # Back to features as C has them.
     net[1] = net[1] - (mean / spread) @ net[0]
     net[0] = net[0] / spread[:, None]
@@ -190,7 +198,11 @@ def decide(data: Sample, weights: OracleWeights | None) -> npt.NDArray[np.intp]:
 
 def judge(data: Sample, weights: OracleWeights) -> dict[str, dict[str, float]]:
     """Model, heuristic, each verdict for all, and the best that can be."""
-    ways = {"model": decide(data, weights), "heuristic": decide(data, None), "best": data.values.argmax(axis=1)}
+    ways = {
+        "model": decide(data, weights),
+        "heuristic": decide(data, None),
+        "best": data.values.argmax(axis=1),
+    }
     for verdict in Verdict:
         name = f"always {verdict.name.lower().replace('_', '-')}"
         ways[name] = np.full(len(data.packets), int(verdict), dtype=np.intp)
@@ -210,7 +222,13 @@ def by_kind(data: Sample, weights: OracleWeights) -> dict[str, tuple[float, floa
 
 
 def judged(known: costs.Dictionaries) -> Sample:
-    return sample(make(HELD_OUT, PACKETS_JUDGED, JUDGE_SEED), known)
+    """What decides whether the model ships."""
+    return sample(make(JUDGED, PACKETS_JUDGED, JUDGE_SEED), known)
+
+
+def watched(known: costs.Dictionaries) -> Sample:
+    """What it does not learn from either, but was looked at while the training was made."""
+    return sample(make(WATCHED, PACKETS_JUDGED, JUDGE_SEED), known)
 
 
 # ---- writing ----
@@ -227,7 +245,8 @@ def onnx_of(weights: OracleWeights) -> bytes:
         "score_bias": [len(Verdict)],
     }
     tensors = [
-        helper.make_tensor(name, TensorProto.FLOAT, shape, getattr(weights, name)) for name, shape in shapes.items()
+        helper.make_tensor(name, TensorProto.FLOAT, shape, getattr(weights, name))
+        for name, shape in shapes.items()
     ]
     nodes = [
         helper.make_node("Gemm", ["features", "hidden_weights", "hidden_bias"], ["hidden"]),
@@ -254,7 +273,8 @@ def sheet_of(model: bytes, weights: OracleWeights, data: Sample, known: costs.Di
     rows = data.features[:: max(1, len(data.features) // GOLDEN)][:GOLDEN].tolist()
     figures = judge(data, weights)
     gain = {
-        name: round(figures["model"][name] - figures["heuristic"][name], 4) for name in ("value_ns", "saved_bytes", "spent_ns")
+        name: round(figures["model"][name] - figures["heuristic"][name], 4)
+        for name in ("value_ns", "saved_bytes", "spent_ns")
     }
     return {
         "schema": shipped.SCHEMA,
@@ -266,6 +286,7 @@ def sheet_of(model: bytes, weights: OracleWeights, data: Sample, known: costs.Di
         "figures": figures,
         "by_kind": {kind: [round(v) for v in row] for kind, row in by_kind(data, weights).items()},
         "judged_packets": len(data.packets),
+        "watched": judge(watched(known), weights),
         "dictionaries": dictionary_digest(known),
         "golden": {"features": rows, "scores": oracle_scores(weights, rows)},
     }
