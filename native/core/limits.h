@@ -13,7 +13,8 @@ enum {
     INDEX_MAX = 0xffffff,
     ACK_RANGES_MAX = 32,
     ACK_TIMES_MAX = 16,
-    PING_BYTES = 18 /* type 1, flags 1, token 8, time 8 */
+    PING_BYTES = 18, /* type 1, flags 1, token 8, time 8 */
+    BUNDLE_LONG = 240 /* lengths of items from here on take two bytes: 240 + high bits, low 8 bits */
 };
 
 /* Implementation. */
@@ -42,9 +43,9 @@ enum {
     /* Packets that may share a datagram: of larger ones few bytes are saved, and a copy costs more. */
     BUNDLE_ITEM_MAX = 512,
     BUNDLE_LENGTH_MAX = 2, /* bytes of such a length */
-    /* What a peer's voice is held to at most, in packets and in bytes: about a datagram. */
+    /* What a peer holds at most, in packets and in bytes: about a datagram, once headers are compressed. */
     HELD_MAX = 32,
-    HELD_BYTES_MAX = 1200,
+    HELD_BYTES_MAX = 1700,
     /* A header in full with what a new context needs is longer than the header by at most this. */
     HDR_GROWTH_MAX = 16,
     /* Of one slot: 50,000 headers/s are 2 % of a processor; and large ones only below 10,000 packets/s. */
@@ -84,7 +85,7 @@ enum {
     /* Less than this waits for an ACK longer, once the path has settled; and a receive time (5 bytes or so)
      * is told for so many bytes received. */
     ACK_SPARSE_BYTES = 2048,
-    ACK_SPARSE_AFTER = 64,
+    ACK_SPARSE_AFTER = 16,
     ACK_BYTES_PER_TIME = 512,
     ACK_SCAN_PNS = 2048, /* how far below the largest an ACK looks for gaps */
     LOSS_LAG = 4         /* a gap is a loss when it is still there this many ACKs later */

@@ -29,29 +29,38 @@ static bool may_join(const dp *d, const pkt *head, bool is_bundle, const pkt *p)
            memcmp(&p->addr, &head->addr, sizeof p->addr) == 0 && most <= content_max(d, head);
 }
 
-static void length_write(uint8_t *at, uint32_t len, uint32_t bytes)
+/* One byte up to 239: a voice packet of 160 bytes must not cost two. */
+static uint32_t length_bytes(uint32_t len) { return len < BUNDLE_LONG ? 1 : 2; }
+
+static void length_write(uint8_t *at, uint32_t len)
 {
-    writer w = writer_of(at, bytes);
-    write_varint(&w, len);
-    OXI_ASSERT(!w.is_bad && w.at == w.end);
+    OXI_ASSERT(len < (256 - BUNDLE_LONG) << 8);
+    if (len >= BUNDLE_LONG)
+        *at++ = (uint8_t)(BUNDLE_LONG + (len >> 8));
+    *at = (uint8_t)len;
+}
+
+static uint32_t length_read(reader *r)
+{
+    uint32_t first = read_u8(r);
+    return first < BUNDLE_LONG ? first : (first - BUNDLE_LONG) << 8 | read_u8(r);
 }
 
 /* What stands in head becomes the first item of a bundle. */
 static void bundle_begin(pkt *head)
 {
     uint32_t len = head->len;
-    uint32_t bytes = (uint32_t)varint_bytes(len);
-    pkt_push(head, 1 + bytes);
+    pkt_push(head, 1 + length_bytes(len));
     *pkt_data(head) = FRAME_BUNDLE;
-    length_write(pkt_data(head) + 1, len, bytes);
+    length_write(pkt_data(head) + 1, len);
 }
 
 static void bundle_append(dp *d, pkt *head, pkt *p)
 {
-    uint32_t bytes = (uint32_t)varint_bytes(p->len);
+    uint32_t bytes = length_bytes(p->len);
     uint8_t *end = pkt_data(head) + head->len;
     pkt_grow(head, bytes + p->len);
-    length_write(end, p->len, bytes);
+    length_write(end, p->len);
     memcpy(end + bytes, pkt_data(p), p->len);
     head->inner_bytes += p->inner_bytes;
     head->inner_packets = (uint16_t)(head->inner_packets + p->inner_packets);
@@ -126,7 +135,7 @@ static bool bundle_take(dp *d, pkt *datagram, batch *b)
 {
     reader r = reader_of(pkt_data(datagram), datagram->len);
     while (reader_left(&r) > 0 && b->count < OXI_BATCH_MAX) {
-        uint64_t len = read_varint(&r);
+        uint32_t len = length_read(&r);
         const uint8_t *item = len > 0 ? read_bytes(&r, len) : NULL;
         if (!item || !frame_is_item(*item)) {
             COUNT_ADD(d->stats.found_packets, 1);
@@ -134,7 +143,7 @@ static bool bundle_take(dp *d, pkt *datagram, batch *b)
             return false;
         }
         COUNT_ADD(d->stats.bundled_in_packets, 1);
-        item_take(d, datagram, item, (uint32_t)len, b);
+        item_take(d, datagram, item, len, b);
     }
     pkt_pull(datagram, datagram->len - (uint32_t)reader_left(&r));
     return datagram->len > 0;

@@ -150,14 +150,23 @@ def take_pairs(data: bytes, at: int, count: int) -> tuple[tuple[tuple[int, int],
     return tuple(found), at
 
 
+def item_length(size: int) -> bytes:
+    return bytes([size]) if size < 240 else bytes([240 + (size >> 8), size & 255])
+
+
 def bundle(items: list[bytes]) -> bytes:
-    return bytes([BUNDLE]) + b"".join(varint(len(item)) + item for item in items)
+    return bytes([BUNDLE]) + b"".join(item_length(len(item)) + item for item in items)
 
 
 def take_bundle(data: bytes) -> list[Inner]:
     found, at = [], 0
     while at < len(data):
-        size, at = take_varint(data, at)
+        size = data[at]
+        at += 1
+        if size >= 240:
+            if at == len(data):
+                raise Malformed("half a length")
+            size, at = (size - 240) << 8 | data[at], at + 1
         if size == 0 or at + size > len(data) or data[at] >> 4 not in (4, 6):
             raise Malformed("no item of a bundle")
         found.append(Inner(data[at : at + size]))

@@ -119,18 +119,23 @@ MUTANTS = (
     Mutant(
         "length of an item one byte short",
         "core/pack.c",
-        "write_varint(&w, len)",
-        "write_varint(&w, len - 1)",
+        "*at = (uint8_t)len;",
+        "*at = (uint8_t)(len - 1);",
     ),
-    Mutant("bundle in a bundle", "core/pack.c", "*item == FRAME_BUNDLE || ", ""),
-    Mutant("frames of our own in a bundle", "core/pack.c", " || !frame_is_last(*item)", ""),
+    Mutant("bundle in a bundle", "core/pack.c", "!frame_is_item(*item)", "!frame_is_last(*item)"),
+    Mutant("frames of our own in a bundle", "core/pack.c", " || !frame_is_item(*item)", ""),
     Mutant(
         "the rest of a full batch lost",
         "core/pack.c",
         "        if (u->is_open)\n            return;\n",
         "        u->is_open = false;\n",
     ),
-    Mutant("item without a buffer not counted", "core/pack.c", "found_and_lost(d, len >", "(void)(len >"),
+    Mutant(
+        "item without a buffer not counted",
+        "core/pack.c",
+        "[why == DROP_COUNT ? DROP_POOL_EMPTY : why], 1);",
+        "[why == DROP_COUNT ? DROP_POOL_EMPTY : why], why != DROP_COUNT);",
+    ),
     Mutant(
         "voice held too long", "core/hold.c", "pr->held_due_ns > now_ns", "pr->held_due_ns + 1000000 > now_ns"
     ),

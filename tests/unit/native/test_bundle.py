@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oxidized.core.plane import SessionKeys, Suite
-from tests.differential.reference import BUNDLE, Inner, bundle, varint
+from tests.differential.reference import BUNDLE, Inner, bundle, item_length
 from tests.native.rig import (
     EDGE,
     INNER_A,
@@ -163,13 +163,13 @@ GOOD = ipv4(payload=b"good")
 @pytest.mark.parametrize(
     ("rest", "what"),
     [
-        (varint(0), "empty item"),
-        (varint(200) + GOOD, "past the end"),
-        (varint(2**40) + GOOD, "far past the end"),
-        (b"\x40", "half a length"),
-        (varint(3) + b"\x00\x00\x00", "frames of our own"),
-        (varint(3) + bundle([b"E"]), "a bundle in a bundle"),
-        (varint(18) + b"\x01" + bytes(17), "a PING in a bundle"),
+        (item_length(0), "empty item"),
+        (item_length(200) + GOOD, "past the end"),
+        (b"\xff\xff" + GOOD, "far past the end"),
+        (b"\xf1", "half a length"),
+        (item_length(3) + b"\x00\x00\x00", "frames of our own"),
+        (item_length(3) + bundle([b"E"]), "a bundle in a bundle"),
+        (item_length(18) + b"\x01" + bytes(17), "a PING in a bundle"),
     ],
 )
 def test_a_broken_bundle_ends_where_it_breaks(rest: bytes, what: str) -> None:
