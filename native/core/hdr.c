@@ -8,7 +8,7 @@
 #include "hdr_fields.h"
 #include "l4.h"
 
-enum { FLOW_LONG = 127, LAG_DEEP = 26, LAG_SPARE = 3, CHANGES_MAX = 16, CHANGE_STEP = 4 };
+enum { FLOW_LONG = 127, LAG_DEEP = 20, LAG_SPARE = 3, CHANGES_MAX = 16, CHANGE_STEP = 4 };
 typedef enum { DISTANCE_SHORT, DISTANCE_LONG, DISTANCE_EXACT } distance_form;
 
 typedef struct coding {
