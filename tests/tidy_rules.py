@@ -32,7 +32,7 @@ CORE_IMPORTS_OF = {
     # What aioquic wants: dates in a certificate that proves nothing, constants of ssl, silence in logs.
     "oxidized/core/quic_tls.py": {"datetime", "logging", "ssl"},
 }
-OXI_MODULES = {"oxidized/ffi/dataplane.py", "oxidized/ffi/check.py"}
+OXI_MODULES = {"oxidized/ffi/dataplane.py", "oxidized/ffi/headers.py", "oxidized/ffi/check.py"}
 
 # What the C core may include from the system; the AEAD comes from a library, each behind one file.
 CORE_HEADERS = {"assert.h", "limits.h", "stdbool.h", "stddef.h", "stdint.h", "string.h"}

@@ -1,9 +1,9 @@
-/* fuzz_hdr.c - header compression: packets there and back over a link that loses, delays and doubles; and items
- * that no compressor wrote.
+/* fuzz_hdr.c - header compression: packets there and back over a link that loses, delays and doubles; and
+ * items that no compressor wrote.
  *
- * Invariant: what a restorer accepts of its own compressor is the packet, bit by bit; what it refuses has a name,
- * and was late or of a flow that lost its place. Whatever the bytes, a restorer writes no more than it was given
- * room for, and names what it refuses.
+ * Invariant: what a restorer accepts of its own compressor is the packet, bit by bit; what it refuses has a
+ * name, and was late or of a flow that lost its place. Whatever the bytes, a restorer writes no more than it
+ * was given room for, and names what it refuses.
  * Parsers: hdr_chain_parse, hdr_chain_read, hdr_general_read, hdr_carried_read, hdr_rtp_read, hdr_tcp_read,
  * hdr_sack_read. */
 #include <string.h>
@@ -11,7 +11,8 @@
 #include "../../native/core/checksum.h"
 #include "support.h"
 
-enum { PACKET_MAX = 700, HELD = 8, OPS_MAX = 300, GUARD = 0xa5, GUARD_BYTES = 64, PATHS = 2, ITEM_ROOM = 1024 };
+enum { PACKET_MAX = 700, HELD = 8, OPS_MAX = 300, GUARD = 0xa5, GUARD_BYTES = 64, PATHS = 2,
+       ITEM_ROOM = 1024 };
 
 typedef struct datagram {
     uint8_t packet[PACKET_MAX];
@@ -71,7 +72,7 @@ static void l4_end(uint8_t *p, uint32_t ip_at, uint32_t l4_at, uint32_t len, uin
     if (protocol == 17 && left >= 8)
         store_be16(p + l4_at + 4, (uint16_t)left);
     if (protocol == 6 && left >= 20)
-        p[l4_at + 12] = (uint8_t)((p[l4_at + 12] & 0x0f) | (left >= 32 && p[l4_at + 12] & 0x10 ? 0x80 : 0x50));
+        p[l4_at + 12] = (uint8_t)((p[l4_at + 12] & 0x0f) | (left >= 32 && p[l4_at + 12] & 0x10 ? 128 : 80));
     if (sum_at == 0 || left < sum_at + 2)
         return;
     store_be16(p + l4_at + sum_at, 0);
@@ -132,8 +133,9 @@ static void deliver(world *w, const datagram *d)
     static uint8_t out[4096 + GUARD_BYTES];
     oxi_hdr_row row;
     int verdict = restore_guarded(w->pair, d, d->item, d->item_len, 4096, out, &row);
+    bool is_same = row.restored_bytes == d->packet_len && memcmp(out, d->packet, d->packet_len) == 0;
     if (verdict == 0)
-        must(row.restored_bytes == d->packet_len && memcmp(out, d->packet, d->packet_len) == 0, "the packet itself");
+        must(is_same, "the packet itself");
     else
         must(!w->is_in_order, "in order, nothing is refused");
     restore_guarded(w->hostile, d, d->item, d->item_len, 4096, out, &row);

@@ -1,7 +1,7 @@
 """The test vectors of header compression: `python -m tests.golden.header_vectors` writes them.
 
-Each is a flow with all that goes into it: what is acknowledged before each packet, the packet, and the item that
-travels (null: the packet goes whole). tests/golden/test_headers.py holds the C core against them both ways.
+Each is a flow with all that goes into it: what is acknowledged before each packet, the packet, and the item
+that travels (null: the packet goes whole). tests/golden/test_headers.py holds the C core against them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from oxidized.ffi.dataplane import Headers
+from oxidized.ffi.headers import Headers
 from tests.native.headers_rig import internet_sum, ipv4, ipv6, summed
 
 FILE = Path(__file__).with_name("header_vectors.json")
@@ -23,6 +23,14 @@ def rtp(i: int, *, jump: int = 0, marker: int = 0, contributors: int = 0) -> byt
     head = struct.pack(">BBHII", 0x80 | contributors, 18 | marker, 700 + i, 160 * (i + jump), 0x1E2FEB89)
     body = head + bytes(range(4 * contributors)) + b"voice"
     return summed(17, struct.pack(">HHHH", 16384, 16386, 8 + len(body), 0) + body, 6, ENDS)
+
+
+def spurt(i: int) -> bytes:
+    return rtp(i, jump=61 * (i > 7), marker=0x80 * (i == 8))
+
+
+def esp(seq: int) -> bytes:
+    return struct.pack(">II", 0xC0FFEE01, seq) + b"sealed"
 
 
 def udp(i: int, ends: tuple[bytes, bytes] = ENDS) -> bytes:
@@ -48,29 +56,32 @@ def echo(i: int) -> bytes:
 
 def flows() -> dict[str, list[bytes]]:
     """Twelve packets of each kind; the ninth differs more than by counting."""
+    twelve = range(12)
     extension = bytes([17, 0, 1, 4, 0, 0, 0, 0])
     found = {
-        "rtp": [ipv4(17, rtp(i), ENDS, 9 + i, 0xB8) for i in range(12)],
-        "rtp-spurt": [ipv4(17, rtp(i, jump=61 * (i > 7), marker=0x80 * (i == 8)), ENDS, 0, 0xB8) for i in range(12)],
+        "rtp": [ipv4(17, rtp(i), ENDS, 9 + i, 0xB8) for i in twelve],
+        "rtp-spurt": [ipv4(17, spurt(i), ENDS, 0, 0xB8) for i in twelve],
         "rtp-random-id": [ipv4(17, rtp(i), ENDS, i * 40503 & 0xFFFF, 0xB8) for i in range(24)],
-        "rtp-contributors": [ipv4(17, rtp(i, contributors=2), ENDS, 9 + i) for i in range(12)],
-        "udp": [ipv4(17, udp(i), ENDS, 9 + i, ttl=64 - (i == 8)) for i in range(12)],
-        "udp-no-checksum": [ipv4(17, udp(i)[:6] + bytes(2) + udp(i)[8:], ENDS, 9 + i) for i in range(12)],
-        "udp-wrong-checksum": [ipv4(17, udp(i)[:6] + b"\x12" + bytes([i]) + udp(i)[8:], ENDS) for i in range(12)],
-        "udp6-extension": [ipv6(0, extension + udp(i, ENDS_V6), ENDS_V6, tos=4 * (i == 8)) for i in range(12)],
-        "tcp-data": [ipv4(6, tcp(i, body=bytes(100), flags=0x18 if i == 8 else 0x10), ENDS, 9 + i) for i in range(12)],
-        "tcp-acks": [ipv4(6, tcp(i, sacks=3 * (i == 8), window=501 + i % 3), ENDS, 9 + i) for i in range(12)],
-        "tcp-flags": [ipv4(6, tcp(i, flags=0x11 if i == 8 else 0x10), ENDS, 9 + i) for i in range(12)],
-        "icmp": [ipv4(1, echo(i), ENDS, 9 + i) for i in range(12)],
-        "esp": [ipv4(50, struct.pack(">II", 0xC0FFEE01, i + 5000 * (i > 7)) + b"sealed", ENDS, 9) for i in range(12)],
-        "plain": [ipv4(132, b"chunk", ENDS, 9 + i) for i in range(12)],
-        "tunnel": [ipv4(41, ipv6(17, udp(i, ENDS_V6), ENDS_V6), ENDS, 9 + i) for i in range(12)],
+        "rtp-contributors": [ipv4(17, rtp(i, contributors=2), ENDS, 9 + i) for i in twelve],
+        "udp": [ipv4(17, udp(i), ENDS, 9 + i, ttl=64 - (i == 8)) for i in twelve],
+        "udp-no-checksum": [ipv4(17, udp(i)[:6] + bytes(2) + udp(i)[8:], ENDS, 9 + i) for i in twelve],
+        "udp-wrong-checksum": [ipv4(17, udp(i)[:6] + bytes([18, i]) + udp(i)[8:], ENDS) for i in twelve],
+        "udp6-extension": [ipv6(0, extension + udp(i, ENDS_V6), ENDS_V6, tos=4 * (i == 8)) for i in twelve],
+        "tcp-data": [
+            ipv4(6, tcp(i, body=bytes(100), flags=0x10 | 8 * (i == 8)), ENDS, 9 + i) for i in twelve
+        ],
+        "tcp-acks": [ipv4(6, tcp(i, sacks=3 * (i == 8), window=501 + i % 3), ENDS, 9 + i) for i in twelve],
+        "tcp-flags": [ipv4(6, tcp(i, flags=0x11 if i == 8 else 0x10), ENDS, 9 + i) for i in twelve],
+        "icmp": [ipv4(1, echo(i), ENDS, 9 + i) for i in twelve],
+        "esp": [ipv4(50, esp(i + 5000 * (i > 7)), ENDS, 9) for i in twelve],
+        "plain": [ipv4(132, b"chunk", ENDS, 9 + i) for i in twelve],
+        "tunnel": [ipv4(41, ipv6(17, udp(i, ENDS_V6), ENDS_V6), ENDS, 9 + i) for i in twelve],
     }
     return found
 
 
 def steps_of(packets: list[bytes], headers: Headers) -> list[dict[str, Any]]:
-    """Each packet in a datagram of its own; acknowledged two packets later, but for every fifth, which is lost."""
+    """Each packet in a datagram of its own, acknowledged two packets later; every fifth is lost."""
     steps = []
     for pn, packet in enumerate(packets):
         acked = [pn - 2] if pn >= 2 and (pn - 2) % 5 != 3 else []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oxidized.ffi.dataplane import Headers
+from oxidized.ffi.headers import Headers
 from tests.golden.header_vectors import FILE, vectors
 
 VECTORS: list[dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))

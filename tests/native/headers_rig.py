@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 
-from oxidized.ffi.dataplane import Headers
+from oxidized.ffi.headers import Headers
 
 KINDS = ("rtp", "udp", "tcp", "sack", "esp", "icmp", "plain", "udp6", "tcp6", "tunnel")
 IDS = ("counts", "zero", "random", "jumps", "swapped")
@@ -28,7 +28,10 @@ def internet_sum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def ipv4(proto: int, body: bytes, ends: tuple[bytes, bytes], ident: int = 0, tos: int = 0, ttl: int = 64) -> bytes:
+Ends = tuple[bytes, bytes]
+
+
+def ipv4(proto: int, body: bytes, ends: Ends, ident: int = 0, tos: int = 0, ttl: int = 64) -> bytes:
     head = bytearray(
         struct.pack(">BBHHHBBH4s4s", 0x45, tos, 20 + len(body), ident, 0x4000, ttl, proto, 0, *ends)
     )
@@ -36,11 +39,11 @@ def ipv4(proto: int, body: bytes, ends: tuple[bytes, bytes], ident: int = 0, tos
     return bytes(head) + body
 
 
-def ipv6(proto: int, body: bytes, ends: tuple[bytes, bytes], tos: int = 0, ttl: int = 64) -> bytes:
+def ipv6(proto: int, body: bytes, ends: Ends, tos: int = 0, ttl: int = 64) -> bytes:
     return struct.pack(">IHBB16s16s", 6 << 28 | tos << 20, len(body), proto, ttl, *ends) + body
 
 
-def summed(proto: int, segment: bytes, at: int, ends: tuple[bytes, bytes]) -> bytes:
+def summed(proto: int, segment: bytes, at: int, ends: Ends) -> bytes:
     """With a right checksum in its place."""
     pseudo = ends[0] + ends[1] + struct.pack(">HH", proto, len(segment))
     value = internet_sum(pseudo + segment)
@@ -78,7 +81,8 @@ class Flow:
                 return self._ip(17, self._sum(17, self._rtp(), 6))
             case "udp" | "udp6":
                 body = dice.randbytes(dice.choice((4, 12, 41, 300)))
-                return self._ip(17, self._sum(17, struct.pack(">HHHH", *self.ports, 8 + len(body), 0) + body, 6))
+                udp = struct.pack(">HHHH", *self.ports, 8 + len(body), 0) + body
+                return self._ip(17, self._sum(17, udp, 6))
             case "tcp" | "tcp6" | "sack":
                 return self._ip(6, self._sum(6, self._tcp(), 16))
             case "esp":
@@ -124,7 +128,8 @@ class Flow:
         silence = dice.randrange(1, 300) if marker else 1
         drift = dice.randrange(1_000_000) if dice.random() < 0.003 else 0
         self.stamp = (self.stamp + 160 * silence + drift) % (1 << 32)
-        head = struct.pack(">BBHII", 0x80 | self.contributors, 18 | marker, self.count, self.stamp, self.source)
+        first = 0x80 | self.contributors
+        head = struct.pack(">BBHII", first, 18 | marker, self.count, self.stamp, self.source)
         body = head + bytes(4 * self.contributors) + dice.randbytes(20)
         return struct.pack(">HHHH", self.ports[0] & ~1, self.ports[1] & ~1, 8 + len(body), 0) + body
 
@@ -140,9 +145,10 @@ class Flow:
             self.seq = (self.seq - 3000) % (1 << 32)
         options = b"\x01\x01\x08\x0a" + struct.pack(">II", self.stamp, self.echo)
         if self.kind == "sack" and dice.random() < 0.5:
-            edges = [(self.ack + 1448 * (2 * i + k)) % (1 << 32) for i in range(dice.randrange(1, 4)) for k in (1, 2)]
+            edges = [(self.ack + 1448 * k) % (1 << 32) for k in range(1, 2 * dice.randrange(1, 4) + 1)]
             options += b"\x01\x01\x05" + bytes([2 + 4 * len(edges)]) + struct.pack(f">{len(edges)}I", *edges)
-        flags = dice.choice((0x11, 0x12, 0x14, 0x30, 0x90)) if dice.random() < 0.01 else dice.choice((0x10, 0x18))
+        is_rare = dice.random() < 0.01
+        flags = dice.choice((0x11, 0x12, 0x14, 0x30, 0x90) if is_rare else (0x10, 0x18))
         offset = (20 + len(options)) // 4 << 4 | (dice.random() < 0.01)
         urgent = 7 if dice.random() < 0.01 else 0
         head = struct.pack(
@@ -226,5 +232,5 @@ class Channel:
             if row.restored is None:
                 self.refused[row.verdict] += 1
                 continue
-            assert row.restored == packet, f"seed {self.seed}, pn {pn}: {packet.hex()} came as {row.restored.hex()}"
+            assert row.restored == packet, f"seed {self.seed}, pn {pn}: {packet.hex()}, {row.restored.hex()}"
             self.restored += 1

@@ -1,7 +1,7 @@
-"""Header compression of packets that scapy makes: every header chain, option and oddity comes back bit by bit.
+"""Header compression of packets that scapy makes: each chain, option and oddity comes back bit by bit.
 
-Each example is a short flow: one drawn packet and what the next ones change of it, with some acknowledged and some
-lost, so that set-ups, base forms and extended forms all take part.
+Each example is a short flow: one drawn packet and what the next ones change of it, with some acknowledged
+and some lost, so that set-ups, base forms and extended forms all take part.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from scapy.layers.l2 import GRE
 from scapy.layers.rtp import RTP, RTPExtension
 from scapy.packet import Packet, Raw
 
-from oxidized.ffi.dataplane import Headers
+from oxidized.ffi.headers import Headers
 
 u8, u16, u32 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32))
 few = st.integers(0, 3)
 ports = st.sampled_from((0, 53, 1024, 5004, 16384, 16386, 40001, 65535))
+types = st.sampled_from((8, 0, 3))
 bodies = st.one_of(st.binary(max_size=60), st.sampled_from((bytes(20), bytes(1200))))
 addresses = st.sampled_from(("10.0.0.1", "10.0.0.2", "192.0.2.7", "255.255.255.255"))
 addresses_v6 = st.sampled_from(("fd00::1", "fd00::2", "2001:db8::7", "ff02::1"))
@@ -37,15 +38,23 @@ counters = st.sampled_from((0, 1, 7, 0x7FFF, 0xFFFE, 0xFFFF, 0xFFFFFFFE, 0xFFFFF
 
 ipv4_options = st.lists(
     st.one_of(
-        st.just(IPOption(b"\x01")), st.just(IPOption(b"\x94\x04\x00\x00")), st.just(IPOption(b"\x88\x04\x12\x34"))
+        st.just(IPOption(b"\x01")),
+        st.just(IPOption(b"\x94\x04\x00\x00")),
+        st.just(IPOption(b"\x88\x04\x12\x34")),
     ),
     max_size=3,
 )
+
+
+def is_even(edges: list[int]) -> bool:
+    return len(edges) % 2 == 0
+
+
 tcp_options = st.lists(
     st.one_of(
         st.just(("NOP", None)),
         st.tuples(st.just("Timestamp"), st.tuples(u32, u32)),
-        st.tuples(st.just("SAck"), st.lists(u32, min_size=2, max_size=6).filter(lambda v: len(v) % 2 == 0).map(tuple)),
+        st.tuples(st.just("SAck"), st.lists(u32, min_size=2, max_size=6).filter(is_even).map(tuple)),
         st.tuples(st.just("MSS"), u16),
         st.just(("SAckOK", b"")),
         st.tuples(st.just("WScale"), u8),
@@ -54,10 +63,12 @@ tcp_options = st.lists(
     max_size=3,
 )
 usual_options = st.builds(
-    lambda stamps, edges: [("NOP", None), ("NOP", None), ("Timestamp", stamps), ("NOP", None), ("NOP", None)]
-    + ([("SAck", tuple(edges))] if edges else []),
+    lambda stamps, edges: (
+        [("NOP", None), ("NOP", None), ("Timestamp", stamps), ("NOP", None), ("NOP", None)]
+        + ([("SAck", tuple(edges))] if edges else [])
+    ),
     st.tuples(u32, u32),
-    st.lists(u32, max_size=6).filter(lambda v: len(v) % 2 == 0),
+    st.lists(u32, max_size=6).filter(is_even),
 )
 
 
@@ -100,7 +111,7 @@ def l4(is_v6: bool) -> st.SearchStrategy[Packet]:
     echo = (
         st.builds(lambda i, s, d: ICMPv6EchoRequest(id=i, seq=s, data=d), u16, u16, bodies)
         if is_v6
-        else st.builds(lambda t, i, s, d: ICMP(type=t, id=i, seq=s) / Raw(d), st.sampled_from((8, 0, 3)), u16, u16, bodies)
+        else st.builds(lambda t, i, s, d: ICMP(type=t, id=i, seq=s) / Raw(d), types, u16, u16, bodies)
     )
     esp = st.builds(lambda spi, seq, d: ESP(spi=spi, seq=seq, data=d), u32, u32, bodies)
     rest = st.builds(lambda p, d: p / Raw(d), st.sampled_from((GRE(), AH(nh=17, spi=5, seq=1))), bodies)
@@ -113,16 +124,19 @@ def chains(draw: Any, depth: int = 0) -> Packet:
     inner = draw(chains(depth + 1) if depth < 3 and draw(st.integers(0, 3)) == 0 else l4(is_v6))
     if not is_v6:
         fragment = draw(st.sampled_from(((0, 0), (0, 0), (0, 0), (1, 0), (0, 3))))
-        return IP(
-            src=draw(addresses),
-            dst=draw(addresses),
-            id=draw(u16),
-            tos=draw(u8),
-            ttl=draw(u8),
-            flags=draw(st.sampled_from((0, 2))) | fragment[0],
-            frag=fragment[1],
-            options=draw(ipv4_options),
-        ) / inner
+        return (
+            IP(
+                src=draw(addresses),
+                dst=draw(addresses),
+                id=draw(u16),
+                tos=draw(u8),
+                ttl=draw(u8),
+                flags=draw(st.sampled_from((0, 2))) | fragment[0],
+                frag=fragment[1],
+                options=draw(ipv4_options),
+            )
+            / inner
+        )
     packet = IPv6(src=draw(addresses_v6), dst=draw(addresses_v6), tc=draw(u8), fl=draw(few), hlim=draw(u8))
     for _ in range(draw(st.integers(0, 2))):
         packet /= draw(
@@ -200,7 +214,9 @@ def test_a_flow_comes_back(first: Packet, steps: list[int], fate: list[int]) -> 
     st.lists(st.lists(st.tuples(st.integers(0, 90), u8), max_size=4), min_size=3, max_size=12),
     fates,
 )
-def test_whatever_changes_comes_back(first: Packet, changes: list[list[tuple[int, int]]], fate: list[int]) -> None:
+def test_whatever_changes_comes_back(
+    first: Packet, changes: list[list[tuple[int, int]]], fate: list[int]
+) -> None:
     base = bytes(first) or b"\0"
     check(Headers(4), [changed(base, spots) for spots in changes], fate)
 
