@@ -183,7 +183,13 @@ def main(files: Sequence[str], link: Link, json_path: str | None) -> int:
     if json_path is None:
         print(_table(found, total))
     else:
-        _json_write(json_path, link, found, total)
+        try:
+            _json_write(json_path, link, found, total)
+        except OSError as error:
+            if json_path == "-":
+                raise
+            print(f"oxidized: {json_path}: {error.strerror}", file=sys.stderr)
+            return Exit.FAILURE
     is_good = not any(part.undecodable or part.wrong for part in total.values())
     return Exit.OK if is_good else Exit.FAILURE
 

@@ -1,9 +1,9 @@
 /* hdr.c - the two entry points: the form a header is coded in, and back.
  *
- * A reference is only ever a candidate whose datagram is acknowledged, so the restorer has run it through this
- * file. Its number's low two bits name it: of those on the path of the packet, sent before it, the one with
- * the highest number. The compressor has at most one of each that it may name, so both mean the same one,
- * whatever was lost, late or doubled. */
+ * A reference is only ever a candidate whose datagram is acknowledged, so the restorer has run it through
+ * this file. Its number's low two bits name it: of those on the path of the packet, sent before it, the one
+ * with the highest number. The compressor has at most one of each that it may name, so both mean the same
+ * one, whatever was lost, late or doubled. */
 #include "hdr_context.h"
 #include "hdr_fields.h"
 #include "l4.h"
@@ -29,8 +29,8 @@ static const char *const PROFILE_NAMES[HDR_PROFILES] = { "ip", "udp", "rtp", "tc
 static const char *const VERDICT_NAMES[HDR_VERDICTS] = { "ok",          "truncated",         "unknown-flow",
                                                          "unknown-reference", "bad-form", "too-long" };
 
-const char *hdr_profile_name(uint32_t profile) { return profile < HDR_PROFILES ? PROFILE_NAMES[profile] : NULL; }
-const char *hdr_verdict_name(uint32_t verdict) { return verdict < HDR_VERDICTS ? VERDICT_NAMES[verdict] : NULL; }
+const char *hdr_profile_name(uint32_t n) { return n < HDR_PROFILES ? PROFILE_NAMES[n] : NULL; }
+const char *hdr_verdict_name(uint32_t n) { return n < HDR_VERDICTS ? VERDICT_NAMES[n] : NULL; }
 
 /* ---- compress ---- */
 
@@ -268,7 +268,8 @@ bool hdr_compress(hdr_tx *tx, const replay *acked, uint32_t path, uint64_t pn, c
         return false;
     if (k.is_candidate)
         hdr_candidate_sent(c, k.number, path, pn, &h.now);
-    result->kind = is_setup ? HDR_SETUP : k.d.is_extended || k.form == DISTANCE_EXACT ? HDR_EXTENDED : HDR_BASE;
+    bool is_extended = k.d.is_extended || k.form == DISTANCE_EXACT;
+    result->kind = is_setup ? HDR_SETUP : is_extended ? HDR_EXTENDED : HDR_BASE;
     return true;
 }
 
@@ -287,8 +288,8 @@ typedef struct restoring {
     hdr_once once;
 } restoring;
 
-/* Whether a set-up begins a flow that this context does not know yet; one of the flow before that comes late is
- * restored, but not kept. On one path the packet numbers tell; across paths the numbers of candidates. */
+/* Whether a set-up begins a flow that this context does not know yet; one of the flow before that comes late
+ * is restored, but not kept. On one path the packet numbers tell; across paths the numbers of candidates. */
 static bool is_newer_flow(const hdr_rx_context *c, const restoring *x, uint16_t number)
 {
     const hdr_candidate *newest = NULL;
@@ -424,8 +425,8 @@ static hdr_verdict fields_read(restoring *x, bool is_extended)
     return x->r.is_bad ? HDR_TRUNCATED : HDR_OK;
 }
 
-/* The compressor learns that this packet has arrived, and not that it could not be restored. If it is a candidate,
- * a later reference to its slot must not find the one before. */
+/* The compressor learns that this packet has arrived, and not that it could not be restored. If it is a
+ * candidate, a later reference to its slot must not find the one before. */
 static void failure_note(restoring *x, uint8_t first)
 {
     static const hdr_candidate none;

@@ -1,9 +1,9 @@
 /* hdr.h - header compression with acknowledged references (PROTOCOL.md section 9).
  *
  * A compressor and a restorer each keep a context per flow: the bytes of its header that never change, and a
- * few *candidates*, which are the fields of headers that travelled before. A header is coded as the difference
- * to a candidate of which the other side has acknowledged the datagram, so neither loss nor reordering can
- * make the two disagree. Pure: memory, acknowledgements and the hash key are arguments. */
+ * few *candidates*, which are the fields of headers that travelled before. A header is coded as the
+ * difference to a candidate of which the other side has acknowledged the datagram, so neither loss nor
+ * reordering can make the two disagree. Pure: memory, acknowledgements and the hash key are arguments. */
 #ifndef OXI_HDR_H
 #define OXI_HDR_H
 #include "base.h"

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oxidized.ffi.build import ROOT, make_builder, sources
+from tests.native.planted_headers import HEADERS
 
 TESTS = (
     "tests/unit/native",
     "tests/native/test_aead_library.py",
-    "tests/golden/test_wire.py",
+    "tests/golden",
+    "tests/native/test_headers.py",
     "tests/robustness",
     "tests/differential",
     "tests/property",
@@ -476,6 +478,7 @@ MUTANTS = (
         "!h || !buf || !len || !to",
     ),
     Mutant("any batch size will do", "boundary_packets.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"),
+    *(Mutant(*planted) for planted in HEADERS),
 )
 
 
