@@ -8,7 +8,7 @@
 #include "hdr_fields.h"
 #include "l4.h"
 
-enum { FLOW_LONG = 127, LAG_DEEP = 20, LAG_SPARE = 3, CHANGES_MAX = 16, CHANGE_STEP = 4 };
+enum { FLOW_LONG = 127, TCP_BYTES_MAX = 60, LAG_DEEP = 20, LAG_SPARE = 3, CHANGES_MAX = 16, CHANGE_STEP = 4 };
 typedef enum { DISTANCE_SHORT, DISTANCE_LONG, DISTANCE_EXACT } distance_form;
 
 typedef struct coding {
@@ -41,6 +41,7 @@ static void flow_write(uint32_t flow, writer *w)
         write_u8(w, (uint8_t)(flow - FLOW_LONG));
 }
 
+/* What the packet is with this reference: the distance, what follows from it, and where it differs. */
 static void differ(const hdr_tx_context *c, const hdr_header *h, const hdr_candidate *ref, bool may_switch,
                    hdr_fields *now, hdr_fields *predicted, uint32_t *distance, hdr_difference *d)
 {
@@ -79,6 +80,7 @@ static uint8_t bias_wanted(const hdr_tx_context *c, uint32_t path)
     return lag < LAG_DEEP ? 0 : (uint8_t)min_u64((lag - LAG_SPARE) / HDR_BIAS_UNIT, UINT8_MAX);
 }
 
+/* The shortest form of the distance, but for one that would make a candidate where none may be. */
 static void distance_choose(coding *k)
 {
     uint32_t bias = (uint32_t)k->ref->f.bias * HDR_BIAS_UNIT;
@@ -178,6 +180,7 @@ static void form_write(const coding *k, writer *w)
     hdr_carried_write(&k->c->shape, k->d.general, &k->h->now, &k->predicted, w);
 }
 
+/* To cheaper modes of identification: not while a candidate that has them is on its way. */
 static bool may_switch_modes(const hdr_tx_context *c, const hdr_fields *now)
 {
     const hdr_candidate *newest = &c->slots[c->newest % HDR_SLOTS];
@@ -326,6 +329,12 @@ static bool flow_takes_over(restoring *x, const hdr_header *h, uint16_t number)
     return true;
 }
 
+/* With the options that are there, within what the data offset can say. */
+static bool sack_fits(const hdr_shape *s, uint32_t sack_bytes)
+{
+    return sack_bytes == 0 || s->header_bytes - s->l4_at + sack_bytes <= TCP_BYTES_MAX;
+}
+
 static hdr_verdict restore_setup(restoring *x, uint8_t *out, uint32_t cap, hdr_result *result)
 {
     hdr_header h;
@@ -334,7 +343,7 @@ static hdr_verdict restore_setup(restoring *x, uint8_t *out, uint32_t cap, hdr_r
     if (verdict != HDR_OK)
         return verdict;
     uint32_t sack = h.once.sack_count ? hdr_sack_bytes(&h.once) : 0;
-    if (sack && h.shape.header_bytes - h.shape.l4_at + sack > TCP_HEADER + 40)
+    if (!sack_fits(&h.shape, sack))
         return HDR_BAD_FORM;
     if (!hdr_chain_build(&h.shape, h.fixed, &h.now, &h.once, x->r.at, (uint32_t)reader_left(&x->r), out, cap))
         return HDR_TOO_LONG;
@@ -462,7 +471,7 @@ static hdr_verdict restore_by_reference(restoring *x, uint8_t first, uint8_t *ou
     if (verdict != HDR_OK)
         return verdict;
     uint32_t sack = x->once.sack_count ? hdr_sack_bytes(&x->once) : 0;
-    if (sack && s->header_bytes - s->l4_at + sack > TCP_HEADER + 40)
+    if (!sack_fits(s, sack))
         return HDR_BAD_FORM;
     if (!hdr_chain_build(s, x->c->fixed, &x->now, &x->once, x->r.at, (uint32_t)reader_left(&x->r), out, cap))
         return HDR_TOO_LONG;

@@ -52,9 +52,10 @@ size_t hdr_rx_bytes(uint32_t flows);
 hdr_tx *hdr_tx_init(void *memory, uint32_t flows, uint64_t hash_key);
 hdr_rx *hdr_rx_init(void *memory, uint32_t flows);
 
-/* Code the header of a packet that travels at (path, pn). acked: OXI_PATHS_MAX windows of acknowledged packet
- * numbers. out: HDR_CODED_MAX bytes. True: out holds coded_bytes, and data + header_bytes follows as it is.
- * False: the packet goes whole; the result tells profile and header_bytes all the same. */
+/* Code the header of a packet that travels at (path, pn). acked: OXI_PATHS_MAX windows of acknowledged
+ * packet numbers. out: HDR_CODED_MAX bytes. True: out holds coded_bytes, and data + header_bytes follows as
+ * it is. False: the packet goes whole; the result tells profile and header_bytes all the same. What is coded
+ * has to travel in that datagram: an acknowledgement of a datagram without it would be taken for its own. */
 bool hdr_compress(hdr_tx *tx, const replay *acked, uint32_t path, uint64_t pn, const uint8_t *data,
                   uint32_t len, uint8_t *out, hdr_result *result);
 

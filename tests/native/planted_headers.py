@@ -60,8 +60,8 @@ HEADERS = (
     (
         "twins of zero alike",
         "core/hdr_chain.c",
-        "return is_udp && folded == 0 ? 0xffff : folded;",
-        "return folded == 0 ? 0xffff : folded;",
+        "h->now.sum_mode = is_there == right ?",
+        "h->now.sum_mode = is_there % 0xffff == right % 0xffff ?",
     ),
     (
         "header checksum inferred unseen",
