@@ -80,6 +80,12 @@ static uint8_t bias_wanted(const hdr_tx_context *c, uint32_t path)
     return lag < LAG_DEEP ? 0 : (uint8_t)min_u64((lag - LAG_SPARE) / HDR_BIAS_UNIT, UINT8_MAX);
 }
 
+/* Too soon after the candidate before. */
+static bool is_early(const coding *k)
+{
+    return k->c->packets - k->c->candidate_at < hdr_spacing(k->c, k->at.path, true);
+}
+
 /* The shortest form of the distance, but for one that would make a candidate where none may be. */
 static void distance_choose(coding *k)
 {
@@ -96,8 +102,7 @@ static void distance_choose(coding *k)
         return;
     uint32_t ahead = hdr_implied_ahead(k->ref->f.bias, rest);
     uint16_t number = (uint16_t)(k->ref->number + ahead);
-    bool is_early = k->c->packets - k->c->candidate_at < hdr_spacing(k->c, k->at.path, true);
-    if (ahead && (is_early || !hdr_number_is_free(k->c, &k->at, k->ref, number)))
+    if (ahead && (is_early(k) || !hdr_number_is_free(k->c, &k->at, k->ref, number)))
         return;
     k->form = DISTANCE_SHORT;
     k->is_candidate = ahead > 0;
@@ -112,9 +117,8 @@ static void candidate_choose(coding *k)
     bool is_change = c->shape.profile != HDR_TCP && (k->d.general || k->d.jump);
     if (k->is_candidate)
         return;
-    bool is_due = since >= hdr_spacing(c, k->at.path, false);
-    bool may_change = since >= hdr_spacing(c, k->at.path, true) && c->changes < CHANGES_MAX;
-    if (is_change && !is_due && may_change && !is_covered(k)) {
+    bool is_due = since >= HDR_SPACING_MIN && since >= hdr_spacing(c, k->at.path, false);
+    if (is_change && !is_due && c->changes < CHANGES_MAX && !is_early(k) && !is_covered(k)) {
         is_due = true;
         c->changes = (uint8_t)(c->changes + CHANGE_STEP);
     }
