@@ -349,10 +349,10 @@ static hdr_verdict restore_setup(restoring *x, uint8_t *out, uint32_t cap, hdr_r
     uint32_t sack = h.once.sack_count ? hdr_sack_bytes(&h.once) : 0;
     if (!sack_fits(&h.shape, sack))
         return HDR_BAD_FORM;
+    if (flow_takes_over(x, &h, number))
+        hdr_keep(x->c, number, x->path, x->pn, &h.now); /* also when there is no room for the packet */
     if (!hdr_chain_build(&h.shape, h.fixed, &h.now, &h.once, x->r.at, (uint32_t)reader_left(&x->r), out, cap))
         return HDR_TOO_LONG;
-    if (flow_takes_over(x, &h, number))
-        hdr_keep(x->c, number, x->path, x->pn, &h.now);
     result->kind = HDR_SETUP;
     result->profile = h.shape.profile;
     result->header_bytes = (uint16_t)(h.shape.header_bytes + sack);
@@ -477,10 +477,10 @@ static hdr_verdict restore_by_reference(restoring *x, uint8_t first, uint8_t *ou
     uint32_t sack = x->once.sack_count ? hdr_sack_bytes(&x->once) : 0;
     if (!sack_fits(s, sack))
         return HDR_BAD_FORM;
-    if (!hdr_chain_build(s, x->c->fixed, &x->now, &x->once, x->r.at, (uint32_t)reader_left(&x->r), out, cap))
-        return HDR_TOO_LONG;
     if (x->ahead)
         hdr_keep(x->c, (uint16_t)(x->ref->number + x->ahead), x->path, x->pn, &x->now);
+    if (!hdr_chain_build(s, x->c->fixed, &x->now, &x->once, x->r.at, (uint32_t)reader_left(&x->r), out, cap))
+        return HDR_TOO_LONG;
     result->kind = is_extended ? HDR_EXTENDED : HDR_BASE;
     result->profile = s->profile;
     result->header_bytes = (uint16_t)(s->header_bytes + sack);

@@ -60,7 +60,9 @@ bool hdr_compress(hdr_tx *tx, const replay *acked, uint32_t path, uint64_t pn, c
                   uint32_t len, uint8_t *out, hdr_result *result);
 
 /* Restore the header of an item received at (path, pn) into out. The payload is what follows coded_bytes of
- * the item; header and payload fit cap together. */
+ * the item; header and payload fit cap together. Each item of a datagram that will be acknowledged has to
+ * come here: where there is no room for its packet, with cap 0. Otherwise later ones refer to what is not
+ * there. */
 hdr_verdict hdr_restore(hdr_rx *rx, uint32_t path, uint64_t pn, const uint8_t *item, uint32_t item_len,
                         uint8_t *out, uint32_t cap, hdr_result *result);
 

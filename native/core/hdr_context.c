@@ -108,15 +108,23 @@ static void list_add(hdr_tx *tx, hdr_tx_context *c)
     l->newest = i;
 }
 
+static bool is_flow_of(const hdr_tx_context *c, const hdr_header *h)
+{
+    return memcmp(&c->shape, &h->shape, sizeof c->shape) == 0 &&
+           memcmp(c->fixed, h->fixed, h->shape.header_bytes) == 0;
+}
+
 hdr_tx_context *hdr_tx_find(hdr_tx *tx, const hdr_header *h, uint32_t *hash)
 {
     const hdr_shape *s = &h->shape;
+    uint16_t i = tx->established.newest; /* packets of one flow come in a row */
+    if (i != HDR_NONE && is_flow_of(&tx->contexts[i], h))
+        return &tx->contexts[i];
     *hash = hash_of(tx->hash_key + s->profile, h->fixed, s->header_bytes);
-    uint16_t i = tx->buckets[*hash & tx->bucket_mask];
+    i = tx->buckets[*hash & tx->bucket_mask];
     for (uint32_t n = 0; i != HDR_NONE && n < HDR_CHAIN_MAX; n++) {
         hdr_tx_context *c = &tx->contexts[i];
-        if (c->hash == *hash && memcmp(&c->shape, s, sizeof *s) == 0 &&
-            memcmp(c->fixed, h->fixed, s->header_bytes) == 0)
+        if (c->hash == *hash && is_flow_of(c, h))
             return c;
         i = c->bucket_next;
     }

@@ -112,6 +112,7 @@ struct hdr_rx {
 };
 
 /* ---- compressor ---- */
+/* hash: for hdr_tx_admit() where there is none. */
 hdr_tx_context *hdr_tx_find(hdr_tx *tx, const hdr_header *h, uint32_t *hash);
 hdr_tx_context *hdr_tx_admit(hdr_tx *tx, const hdr_header *h, uint32_t hash); /* NULL: no place for it */
 void hdr_tx_used(hdr_tx *tx, hdr_tx_context *c, uint32_t path);

@@ -124,4 +124,22 @@ HEADERS = (
         "x->distance += (uint32_t)x->ref->f.bias * HDR_BIAS_UNIT;",
         "x->distance += (uint32_t)x->ref->f.bias * HDR_BIAS_UNIT + (x->ref->f.bias > 0);",
     ),
+    (
+        "no candidate without room",
+        "core/hdr.c",
+        "    if (x->ahead)\n",
+        "    if (x->ahead && cap)\n",
+    ),
+    (
+        "a refused candidate forgotten",
+        "core/hdr_context.c",
+        "    c->failed_next[slot] = pn + 1;\n",
+        "",
+    ),
+    (
+        "overtaken candidate taken",
+        "core/hdr_context.c",
+        "has_later(c, k, acked) ? CANDIDATE_NONE : CANDIDATE_ACKED",
+        "CANDIDATE_ACKED",
+    ),
 )

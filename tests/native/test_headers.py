@@ -371,3 +371,16 @@ def test_sack_behind_bytes_that_look_like_padding() -> None:
         options = stamps + b"\x05\x0a" + struct.pack(">II", 100 + pn, 200 + pn)
         head = struct.pack(">HHIIBBHHH", 5000, 80, 1, 2 + pn, 11 << 4, 0x10, 500, 0, 0)
         through(headers, pn, ipv4(6, summed(6, head + options, 16, ENDS), ENDS, pn))
+
+
+def test_an_item_without_room_still_counts() -> None:
+    """A receiver that is out of packets loses this one and no other."""
+    headers = Headers()
+    for pn in range(300):
+        item, _ = headers.compress(pn, voice(pn))
+        headers.ack(pn)
+        assert item is not None
+        if pn % 3 == 2:
+            assert headers.restore(pn, item, cap=0).verdict == "too-long"
+        else:
+            assert headers.restore(pn, item).restored == voice(pn)
