@@ -19,11 +19,13 @@ from oxidized.ffi.build import ROOT, make_builder, sources
 from tests.native import planted_lz
 from tests.native.mutant import Mutant
 from tests.native.planted_oracle import MUTANTS as ORACLE_MUTANTS
+from tests.native.planted_headers import HEADERS
 
 TESTS = (
     "tests/unit/native",
     "tests/native/test_aead_library.py",
-    "tests/golden/test_wire.py",
+    "tests/golden",
+    "tests/native/test_headers.py",
     "tests/robustness",
     "tests/differential",
     "tests/property",
@@ -515,6 +517,7 @@ MUTANTS = (
     Mutant("any batch size will do", "boundary_packets.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"),
     *(Mutant(*row) for row in planted_lz.ROWS),
     *ORACLE_MUTANTS,
+    *(Mutant(*planted) for planted in HEADERS),
 )
 
 
