@@ -100,6 +100,7 @@ def aead_library(name: str) -> AeadLibrary:
     )
 
 
+HEADER_PROFILES: Final = _names(lib.oxi_hdr_profile_name)
 LZ_DICTIONARIES: Final = _names(lib.oxi_lz_name)  # by number; the first is "none"
 LZ_RESULTS: Final = _names(lib.oxi_lz_result_name)
 _BY_DICTIONARY = {"payload_packets", "payload_bytes", "pressed_bytes"}  # of oxi_compression_stats

@@ -12,9 +12,8 @@ from typing import Any, Final
 
 from oxidized.errors import NativeError
 from oxidized.ffi._oxi import ffi, lib
-from oxidized.ffi.dataplane import _check, _names
+from oxidized.ffi.dataplane import HEADER_PROFILES, _check, _names
 
-HEADER_PROFILES: Final = _names(lib.oxi_hdr_profile_name)
 HEADER_VERDICTS: Final = _names(lib.oxi_hdr_verdict_name)
 HEADER_KINDS: Final = ("whole", "setup", "base", "extended")
 _EVENT_KINDS: Final = {"send": lib.OXI_HDR_SEND, "arrive": lib.OXI_HDR_ARRIVE, "ack": lib.OXI_HDR_ACK}
