@@ -416,3 +416,17 @@ def test_a_candidate_that_was_overtaken_is_not_referred_to() -> None:
     headers.ack(0, path=1)
     item, _ = headers.compress(1, voice(2), path=1)
     assert item is not None and item[1:4] == b"\x20\x00\x02"
+
+
+def test_a_flow_recovers_when_all_its_candidates_were_lost() -> None:
+    headers = Headers()
+    sizes = []
+    for pn in range(400):
+        item, row = headers.compress(pn, voice(pn))
+        is_lost = 50 <= pn < 150
+        if pn >= 2 and not 50 <= pn - 2 < 150:
+            headers.ack(pn - 2)
+        if item is not None and not is_lost:
+            assert headers.restore(pn, item).restored == voice(pn)
+        sizes.append(row.header_bytes if item is None else row.coded_bytes - row.flow_bytes)
+    assert sum(sizes[200:]) == 200
