@@ -8,7 +8,8 @@
 #include "hdr_fields.h"
 #include "l4.h"
 
-enum { FLOW_LONG = 127, TCP_BYTES_MAX = 60, LAG_DEEP = 20, LAG_SPARE = 3, CHANGES_MAX = 16, CHANGE_STEP = 4 };
+enum { FLOW_LONG = 127, TCP_BYTES_MAX = 60, LAG_DEEP = 20, LAG_SPARE = 3, CHANGES_MAX = 16, CHANGE_STEP = 4,
+       STUCK_SPACINGS = 8 };
 typedef enum { DISTANCE_SHORT, DISTANCE_LONG, DISTANCE_EXACT } distance_form;
 
 typedef struct coding {
@@ -203,14 +204,17 @@ static void code_by_reference(coding *k, writer *w)
     form_write(k, w);
 }
 
-/* All candidates that may follow the reference were lost: without a new set-up the distance grows for good. */
+/* All candidates that may follow the reference were lost: without a new set-up the distance grows for good.
+ * But with it the reference is gone, so what loses them had better be over: acknowledgements tell. */
 static bool is_stuck(const coding *k)
 {
     const hdr_tx_context *c = k->c;
     const hdr_candidate *newest = &c->slots[c->newest % HDR_SLOTS];
-    bool is_last = (uint16_t)(c->newest - k->ref->number) >= HDR_AHEAD;
-    return is_last && c->packets - c->candidate_at >= hdr_spacing(c, k->at.path, false) &&
-           hdr_candidate_is_lost(c, k->at.acked, newest);
+    if ((uint16_t)(c->newest - k->ref->number) < HDR_AHEAD || !hdr_candidate_is_lost(c, k->at.acked, newest))
+        return false;
+    uint32_t since = c->packets - c->candidate_at, spacing = hdr_spacing(c, k->at.path, false);
+    bool is_over = k->at.pn <= k->at.acked[k->at.path].next + c->lags[k->at.path] + HDR_LOST_PNS;
+    return since >= (is_over ? 1 : STUCK_SPACINGS) * spacing;
 }
 
 /* False: there is no number for the candidate it has to be. */
