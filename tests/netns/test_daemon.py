@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -209,3 +211,43 @@ def test_names_that_do_not_resolve(pair: Pair) -> None:
     assert pair.edge.peer()["state"] == "resolving"
     assert pair.edge.ask("status")["health"] == ["hub: its name does not resolve; trying on"]
     assert pair.edge.end() == 0
+
+
+def test_compression(pair: Pair) -> None:
+    """Headers by themselves, payloads of the flows that are named, and the model that judges them."""
+    rules = '[compression]\npayload = ["syslog"]\n'
+    pair.edge.write(EDGE + rules + edge_peer(pair.hub))
+    pair.start()
+    pair.edge.follow("compression oracle: ")
+    with pair.hub_ns.entered():
+        collector = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        collector.bind(("10.70.0.1", 514))
+        collector.settimeout(5)
+    with pair.edge_ns.entered():
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with collector, sender:
+        for n in range(200):
+            line = f"<134>1 2026-11-26T10:00:{n % 60:02}Z gate{n % 7} sshd {n} - - session opened for u{n}"
+            time.sleep(0.002)  # or a good part is sent before the first acknowledgement
+            sender.sendto(line.encode(), ("10.70.0.1", 514))
+            assert collector.recv(2000) == line.encode()
+    sent, received = (daemon.ask("status")["compression"] for daemon in (pair.edge, pair.hub))
+    assert sent["header_packets"]["udp"] > 150
+    assert sent["coded_bytes"]["udp"] < sent["header_bytes"]["udp"] / 3
+    assert sent["payload_packets"]["syslog"] == received["payloads_restored"] == 200
+    assert received["restored_packets"]["udp"] == sent["header_packets"]["udp"]
+    assert sent["pressed_bytes"]["syslog"] < 0.8 * sent["payload_bytes"]["syslog"]
+    assert (sent["oracle"], sent["oracle_reason"]) == ("model", ""), pair.edge.log()
+    assert received["payload_rules"] == 0 and not any(received["payload_packets"].values())
+
+
+def test_what_the_hub_does_not_take_goes_as_it_is(pair: Pair) -> None:
+    refused = '[compression]\naccept_payload = false\nheaders = "off"\nbundle = false\n'
+    pair.hub.write(HUB + refused + hub_peer(pair.edge))
+    pair.edge.write(EDGE + '[compression]\npayload = ["syslog"]\n' + edge_peer(pair.hub))
+    pair.start()
+    assert pair.pings()
+    sent = pair.edge.ask("status")["compression"]
+    assert not any(sent["header_packets"].values()) and not any(sent["payload_packets"].values())
+    drops = pair.hub.ask("status")["plane"]["drops"]["receive"]
+    assert not any(drops[reason] for reason in ("no-context", "lz-refused", "bad-lz", "bad-header"))
