@@ -6,23 +6,83 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from oxidized.core.plane import Address, Offload
+from oxidized.core.plane import Address, Offload, SessionKeys
 from oxidized.ffi.dataplane import BATCH_MAX, OVERHEAD_BYTES, DataPlane
 from tests.sim.ledger import SimFailure
+from tests.sim.watches import SLACK_NS, HoldWatch, SessionWatch
 
 __all__ = ["OVERHEAD_BYTES", "CountedPlane", "check", "check_idle", "equations"]
 
+# What only a peer that breaks the protocol, or a bug, brings about: all peers here are honest.
+NEVER_DROPPED = ("bad-frame", "bad-ack", "bad-header", "bad-lz", "lz-too-long", "lz-refused")
+
 
 class CountedPlane(DataPlane):
-    """The real plane, with our own count of what passed its door."""
+    """The real plane, with our own count of what passed its door, and what follows from that."""
 
-    def __init__(self, **conf: int) -> None:
+    def __init__(self, **conf: Any) -> None:
         super().__init__(**conf)
         self.pool_pkts = conf["pool_pkts"] * conf["workers"]
         self.offload_set(Offload.TSO | Offload.USO)
         self.passed: Counter[str] = Counter()
+        self.holds = HoldWatch(conf.get("hold_ns", (0, 0, 0)))
+        self.sessions = SessionWatch()
+        self._no_context = 0
+        self._no_session = 0
+
+    # ---- sessions ----
+
+    def peer_add(self, **how: Any) -> int:
+        peer = super().peer_add(**how)
+        self.sessions.peer(peer)
+        return peer
+
+    def peer_remove(self, peer: int) -> None:
+        super().peer_remove(peer)
+        self.sessions.peer_gone(peer)
+
+    def session_install(self, now_ns: int, peer: int, keys: SessionKeys) -> None:
+        super().session_install(now_ns, peer, keys)
+        self.sessions.installed(peer, keys.rx_index, may_send=keys.may_send)
+
+    def session_send(self, now_ns: int, peer: int) -> None:
+        super().session_send(now_ns, peer)
+        self.sessions.sends(peer)
+
+    def session_drop(self, peer: int) -> None:
+        super().session_drop(peer)
+        self.sessions.dropped(peer)
+
+    # ---- what may be at any time ----
+
+    def check_contexts(self, *, is_replaced: bool) -> None:
+        """After a push, of which all was of replaced sessions, or nothing."""
+        missed = self.stats()["drops"]["receive"]["no-context"]
+        if missed != self._no_context and not is_replaced:
+            raise SimFailure(f"{missed - self._no_context} headers of a session that lives have no context")
+        self._no_context = missed
+
+    def check_held(self, local_ns: int) -> None:
+        """After a tick."""
+        held, most = self.stats()["inner_held_packets"], self.holds.may_hold(local_ns)
+        if held > most:
+            raise SimFailure(f"{held} packets are held, {most} may be")
+
+    def check_woken(self, local_ns: int) -> None:
+        """Before a tick, of a node that had all its turns: it asked to be woken in time."""
+        self.check_held(local_ns - SLACK_NS)
+
+    def check_sessions(self) -> None:
+        """At the end of each turn: nothing is dropped for want of a session while there is one."""
+        missed = self.stats()["drops"]["transmit"]["no-session"]
+        if self.sessions.all_could_send() and missed != self._no_session:
+            raise SimFailure(f"{missed - self._no_session} packets have no session, though every peer has one")
+        self._no_session = missed
+
+    # ---- counted ----
 
     def inner_push(self, now_ns: int, packets: Sequence[bytes]) -> None:
+        self.holds.pushed(now_ns, packets)
         self.passed["inner_in"] += len(packets)
         super().inner_push(now_ns, packets)
 
@@ -33,7 +93,9 @@ class CountedPlane(DataPlane):
 
     def outer_push(self, now_ns: int, datagrams: Sequence[tuple[bytes, Address]]) -> None:
         self.passed["outer_in"] += len(datagrams)
-        super().outer_push(now_ns, datagrams)
+        for run, is_replaced in self.sessions.runs(datagrams, [data for data, _ in datagrams]):
+            super().outer_push(now_ns, run)
+            self.check_contexts(is_replaced=is_replaced)
 
     def outer_pop(self) -> list[tuple[bytes, Address]]:
         found = super().outer_pop()
@@ -52,8 +114,10 @@ class CountedPlane(DataPlane):
 
     def carrier_push(self, now_ns: int, peer: int, datagrams: Sequence[bytes]) -> None:
         self.passed["outer_in"] += len(datagrams)
-        for start in range(0, len(datagrams), BATCH_MAX):
-            super().carrier_push(now_ns, peer, datagrams[start : start + BATCH_MAX])
+        for run, is_replaced in self.sessions.runs(datagrams, datagrams):
+            for start in range(0, len(run), BATCH_MAX):
+                super().carrier_push(now_ns, peer, run[start : start + BATCH_MAX])
+            self.check_contexts(is_replaced=is_replaced)
 
 
 def equations(stats: dict[str, Any], passed: Counter[str]) -> list[tuple[str, int, int]]:
@@ -76,6 +140,7 @@ def equations(stats: dict[str, Any], passed: Counter[str]) -> list[tuple[str, in
         ("inner packets delivered + our own = popped by us",
          stats["inner_out_packets"] + stats["own_inner_packets"], passed["inner_out"]),
         ("events lost = 0", stats["lost_events"], 0),
+        *((f"dropped as {name} = 0", stats["drops"]["receive"][name], 0) for name in NEVER_DROPPED),
     ]  # fmt: skip
 
 

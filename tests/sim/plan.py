@@ -11,6 +11,8 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from oxidized.core.settings import CompressionSettings
+from tests.sim import compression
 from tests.sim.link import MS, LinkFaults, S
 
 LINK_FAULTS = ("delay", "loss", "burst", "jitter", "reorder", "duplicate", "truncate", "flip", "rate", "mtu")
@@ -60,6 +62,7 @@ class NodeKnobs:
     offset_ns: int
     drift_ppm: int
     lag_ns: int
+    compression: CompressionSettings = CompressionSettings()  # drawn anew at every start
 
 
 @dataclass(slots=True)
@@ -103,7 +106,10 @@ def draw(seed: int, rng: random.Random, has_handshakes: bool | None, only: froze
         has_handshakes=has_handshakes,
         faults=faults,
         edges=edges,
-        knobs=_all_knobs(rng, faults, edges),
+        knobs={
+            name: replace(knobs, compression=compression.draw(seed, name, 0))
+            for name, knobs in _all_knobs(rng, faults, edges).items()
+        },
         links={(edge, way): _weather(rng, faults) for edge in edges for way in ("up", "down")},
         happenings=_happenings(rng, faults, edges, chaos_ns) + _path_mtus(later, faults, edges, chaos_ns),
         chaos_ns=chaos_ns,
