@@ -251,6 +251,8 @@ bool hdr_compress(hdr_tx *tx, const replay *acked, uint32_t path, uint64_t pn, c
     hdr_trend_follow(c, &h);
     coding k = { .c = c, .at = { acked, path, pn }, .h = &h };
     k.ref = hdr_reference_pick(c, path);
+    if (k.ref && hdr_reference_is_spent(c, acked, k.ref))
+        k.ref = NULL;
     writer w = writer_of(out, HDR_CODED_MAX);
     uint32_t flow = (uint32_t)(c - tx->contexts);
     flow_write(flow, &w);

@@ -284,6 +284,18 @@ hdr_candidate *hdr_reference_pick(hdr_tx_context *c, uint32_t path)
     return best;
 }
 
+bool hdr_reference_is_spent(const hdr_tx_context *c, const replay *acked, const hdr_candidate *ref)
+{
+    if ((uint16_t)(c->newest - ref->number) < HDR_AHEAD)
+        return false;
+    for (uint32_t i = 0; i < HDR_SLOTS; i++) {
+        const hdr_candidate *k = &c->slots[i];
+        if (k->state == CANDIDATE_SENT && !hdr_candidate_is_lost(c, acked, k))
+            return false;
+    }
+    return true;
+}
+
 bool hdr_number_is_free(const hdr_tx_context *c, const hdr_place *at, const hdr_candidate *ref, uint16_t number)
 {
     const hdr_candidate *k = &c->slots[number % HDR_SLOTS];

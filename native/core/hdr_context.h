@@ -119,6 +119,8 @@ hdr_rtp_doubt hdr_tx_doubt(hdr_tx *tx, const hdr_header *h);
 void hdr_acks_look(hdr_tx_context *c, const replay *acked);
 /* The newest candidate that may be named, one of this path before others. NULL: none. */
 hdr_candidate *hdr_reference_pick(hdr_tx_context *c, uint32_t path);
+/* Whether all candidates that may follow this one are lost: without a set-up there would never be a newer one. */
+bool hdr_reference_is_spent(const hdr_tx_context *c, const replay *acked, const hdr_candidate *ref);
 /* Whether a packet of the datagram (path, pn) may become the candidate of this number. ref NULL: a set-up. */
 bool hdr_number_is_free(const hdr_tx_context *c, const hdr_place *at, const hdr_candidate *ref, uint16_t number);
 bool hdr_number_next(const hdr_tx_context *c, const hdr_place *at, const hdr_candidate *ref, uint16_t *number);

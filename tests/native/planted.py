@@ -1,7 +1,7 @@
 """Shows that the tests notice bugs: `python -m tests.native.planted [NAME...]`; five minutes for all.
 
 Each mutant is one change of native/ in a copy, whose extension is put in the way of the real one; then the
-suite must go red. A text that is no longer there, or there more than once, is an error: the list follows the
+suite must go red, or for some of them the simulator (planted_sim.py). A text that is no longer there, or there more than once, is an error: the list follows the
 code. Tests that fail without any change are left out and named. Exit code 1 when a mutant survives.
 """
 
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from oxidized.ffi.build import ROOT, make_builder, sources
-from tests.native import planted_lz
+from tests.native import planted_lz, planted_sim
 from tests.native.mutant import Mutant
 from tests.native.planted_oracle import MUTANTS as ORACLE_MUTANTS
 
@@ -515,6 +515,7 @@ MUTANTS = (
     Mutant("any batch size will do", "boundary_packets.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"),
     *(Mutant(*row) for row in planted_lz.ROWS),
     *ORACLE_MUTANTS,
+    *planted_sim.MUTANTS,
 )
 
 
@@ -570,10 +571,10 @@ class Workshop:
         return made
 
 
-def run_tests(extension: Path, *options: str) -> list[str] | None:
+def run_tests(extension: Path, *options: str, tests: tuple[str, ...] = TESTS) -> list[str] | None:
     """The tests that fail with this extension; None: it hangs or dies."""
     environment = {**os.environ, "OXI_SANITIZED": str(extension), "CI": "true"}
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "--assert=plain", *options, *TESTS]
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "--assert=plain", *options, *tests]
     try:
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S
@@ -598,7 +599,8 @@ def main(wanted: list[str]) -> int:
         for number, mutant in enumerate(MUTANTS):
             if wanted and mutant.name not in wanted:
                 continue
-            found = run_tests(shop.link(f"mutant{number}", mutant), "-x", *left_out)
+            tests = planted_sim.TESTS if mutant in planted_sim.MUTANTS else TESTS
+            found = run_tests(shop.link(f"mutant{number}", mutant), "-x", *left_out, tests=tests)
             if found == []:
                 survivors.append(mutant.name)
             print(

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 CALL_GAP_NS = 20 * MS
-CALL_NS = 6 * S
-CALL_SETTLE_NS = 3 * S  # from the first packet of a call in the calm until it is coded as it should be
+CALL_NS = 4 * S
+CALL_SETTLE_NS = 2 * S  # from the first packet of a call in the calm until it is coded as it should be
 CALL_BYTES_MAX = 2.5  # of a coded header, on average: 2, and now and then some more for a new reference
 DELAY_NS = 10 * MS  # of a healed link
 OTHER_FLOWS = 8  # that last: of numbered packets, two address families with and without DF

@@ -66,6 +66,7 @@ class Flow:
     is_steady: bool = False  # a call without silence and leaps
     ports: tuple[int, int] = field(init=False)
     _ip: Ip = field(init=False)
+    _ends: tuple[bytes, bytes] = field(init=False)
     _id_step: int = field(init=False)
     _seq: int = field(init=False)
     _stamp: int = field(init=False)
@@ -81,6 +82,7 @@ class Flow:
         if self.is_steady:
             tos = EF
         fragment = 0x4000 if dice.random() < 0.5 and self.kind != "part" else 0
+        self._ends = ip_address(self.source).packed, ip_address(self.target).packed
         self._ip = Ip(tos, dice.choice((63, 64, 127)), dice.randrange(1 << 16), fragment, dice.randrange(1 << 20))
         self._id_step = dice.choice((0, 1, 1, 256, -1)) if not self.is_steady else dice.choice((0, 1))
         low = 2 * dice.randrange(8000, 15000)
@@ -100,16 +102,13 @@ class Flow:
             how.ttl = dice.choice((62, 63, 64))
         protocol, body = getattr(self, "_" + self.kind)(mark(uid))
         pack = ip6 if ":" in self.source else ip4
-        return pack(self._ends()[0], self._ends()[1], protocol, body, how)
-
-    def _ends(self) -> tuple[bytes, bytes]:
-        return ip_address(self.source).packed, ip_address(self.target).packed
+        return pack(*self._ends, protocol, body, how)
 
     # ---- transport headers ----
 
     def _summed(self, protocol: int, segment: bytes, at: int) -> bytes:
         """With its checksum at `at`, over the pseudo header (RFC 768, RFC 8200)."""
-        source, target = self._ends()
+        source, target = self._ends
         total = checksum(source + target + struct.pack(">II", len(segment), protocol) + segment) or 0xFFFF
         if self._bad_sum and not self.is_steady:
             total ^= 0x5A5A  # forwarded all the same, as a tunnel is not its judge
@@ -221,8 +220,8 @@ class Flows:
         lasting = dice.choice((2, 6, 12, 40))
         self._lasting = [self._new(*dice.choice(self._ways), dice.choice(KINDS)) for _ in range(lasting)]
         self._short_share = dice.choice((0.0, 0.1, 0.5))
-        self.gap_ns = dice.choice((4, 20, 60)) * 1_000_000  # mean time between bursts
-        self._burst_max = dice.choice((1, 3, 12))
+        self.gap_ns = dice.choice((20, 60, 250)) * 1_000_000  # mean time between bursts
+        self._burst_max = dice.choice((1, 3, 8))
 
     def _new(self, sender: str, owner: str, kind: str, *, is_steady: bool = False) -> Flow:
         family = self._dice.randrange(2)

@@ -92,7 +92,7 @@ def courier(
 ) -> Pair:
     """A new session between two (tunnel, name of the other, local time). The hub may send at once.
 
-    `settings`: of the edge and of the hub.
+    `payload_max`: what both take; `settings`: of the edge and of the hub.
     """
     (e, e_peer, e_now), (h, h_peer, h_now) = edge, hub
     keys = (rng.randbytes(32), rng.randbytes(32))
@@ -108,6 +108,7 @@ def courier(
     h.plane.session_install(h_now, h.handles[h_peer], h_keys)
     e.plane.session_install(e_now, e.handles[e_peer], e_keys)
     e.plane.path_set(e.handles[e_peer], 0, hub_at, payload_max)
+    h.plane.path_payload(h.handles[h_peer], 0, payload_max)
     return Pair()
 
 

@@ -98,8 +98,7 @@ class Node:
                 break
         else:
             raise SimFailure(f"{self.name}: the plane has ever more to send")
-        self.plane.check_held(local_ns)
-        self.plane.check_sessions()
+        self.plane.check_turn(local_ns)
         self._arm(now_ns, due_ns)
 
     def _is_brain_turn(self, now_ns: int) -> bool:

@@ -26,7 +26,10 @@ NODE_FAULTS = ("skew", "slow-python", "bad-resolver", "nat-idle")
 EARLIER_FAULTS = LINK_FAULTS + HAPPENINGS + ATTACKS + LOADS + NODE_FAULTS
 # Drawn with dice of their own, so that the plans of older seeds stay what they were.
 LATER_FAULTS = ("path-mtu",)
-FAULTS = EARLIER_FAULTS + LATER_FAULTS
+# Each with its own. What compression fears most: acknowledgements that do not come, packets that come when their
+# session or their flow is long over, and one session after the other.
+NEWEST_FAULTS = ("short-loss", "late", "replace")
+FAULTS = EARLIER_FAULTS + LATER_FAULTS + NEWEST_FAULTS
 
 PATH_PAYLOADS_MAX = (0, 1350, 1360, 1372, 1389, 1400, 1431, 1444, 2000, 5000)  # 0: no bound; QUIC needs 1350
 
@@ -93,6 +96,8 @@ def draw(seed: int, rng: random.Random, has_handshakes: bool | None, only: froze
     faults = frozenset(name for name in EARLIER_FAULTS if rng.random() < share)
     later = random.Random(f"later faults of {seed}")
     faults |= {name for name in LATER_FAULTS if later.random() < share}
+    newest = random.Random(f"newest faults of {seed}")
+    faults |= {name for name in NEWEST_FAULTS if newest.random() < share}
     if only is not None:
         faults &= only
     has_handshakes = drawn_handshakes if has_handshakes is None else has_handshakes
@@ -120,6 +125,8 @@ def draw(seed: int, rng: random.Random, has_handshakes: bool | None, only: froze
         strength = rng.choice((1.0, 5.0, 20.0))
         if attack in faults:
             plan.rates[attack] = strength
+    plan.links = {key: _newest_weather(newest, faults, link) for key, link in plan.links.items()}
+    plan.happenings += _replacements(newest, faults, edges, chaos_ns)
     return plan
 
 
@@ -215,3 +222,21 @@ def _path_mtus(
         amount = later.randrange(3) << 8 | later.randrange(len(PATH_PAYLOADS_MAX))
         found.append(Happening(later.randrange(chaos_ns), "path-mtu", later.choice(edges), 0, amount))
     return found if "path-mtu" in faults else []
+
+
+def _newest_weather(newest: random.Random, faults: frozenset[str], link: LinkFaults) -> LinkFaults:
+    short_loss, late = newest.choice((0.3, 0.8, 1.0)), newest.choice((0.002, 0.02, 0.1))
+    late_ns = newest.choice((S, 3 * S, 8 * S))
+    is_spared = newest.random() < 0.25
+    if "short-loss" in faults and not is_spared:
+        link = replace(link, short_loss=short_loss)
+    return replace(link, late=late, late_ns=late_ns) if "late" in faults else link
+
+
+def _replacements(
+    newest: random.Random, faults: frozenset[str], edges: tuple[str, ...], chaos_ns: int
+) -> list[Happening]:
+    """A new session while the old one works."""
+    times = newest.choice((1, 4, 12))
+    found = [Happening(newest.randrange(chaos_ns), "replace", newest.choice(edges)) for _ in range(times)]
+    return found if "replace" in faults else []

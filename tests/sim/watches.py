@@ -13,6 +13,8 @@ VOIP, GAMING, OTHER = range(3)
 DSCP_EF, DSCP_CS4 = 46, 32
 VOIP_BYTES_MAX = 400
 ITEM_BYTES_MAX = 512  # larger ones never share a datagram
+HEADER_BYTES = 8  # of a data packet
+REPLACED = 1 << 32
 SLACK_NS = 1_000  # a clock that runs slow shows the moment a little late
 
 T = TypeVar("T")
@@ -60,6 +62,7 @@ class SessionWatch:
     def __init__(self) -> None:
         self._serial = 0
         self._installed: dict[int, tuple[int, int]] = {}  # receiver index: peer, serial
+        self._largest: dict[int, int] = {}  # packet number, by serial
         self._heard: dict[int, int] = {}  # peer: the newest session of which something came
         self._may_send: dict[int, bool] = {}
         self._had_gap = True
@@ -91,26 +94,32 @@ class SessionWatch:
         self._had_gap = not all(self._may_send.values())
         return could
 
-    def _is_replaced(self, datagram: bytes) -> bool:
-        """Of a session that its peer had left before."""
-        if len(datagram) < 8 or datagram[0] & 0xC0:
-            return False
-        peer, serial = self._installed.get(int.from_bytes(datagram[1:4], "big"), (-1, 0))
-        newest = self._heard.get(peer, 0)
-        if peer >= 0 and serial > newest:
-            self._heard[peer] = serial
-        return serial < newest
+    def _overtaken(self, datagram: bytes) -> int:
+        """By how many of its session, as the numbers tell; REPLACED: its peer had left the session before."""
+        if len(datagram) < HEADER_BYTES or datagram[0] & 0xC0:
+            return 0
+        index, pn = int.from_bytes(datagram[1:4], "big"), int.from_bytes(datagram[4:8], "big")
+        peer, serial = self._installed.get(index, (-1, 0))
+        if peer < 0:
+            return 0
+        self._heard[peer] = max(serial, self._heard.get(peer, 0))
+        if serial < self._heard[peer]:
+            return REPLACED
+        largest = self._largest.get(serial, 0)
+        self._largest[serial] = max(largest, pn)
+        return max(0, largest - pn)
 
-    def runs(self, items: Sequence[T], datagrams: Sequence[bytes]) -> Iterator[tuple[list[T], bool]]:
-        """`items` in order, in runs that are all of replaced sessions, or all not."""
+    def runs(self, items: Sequence[T], datagrams: Sequence[bytes]) -> Iterator[tuple[list[T], int]]:
+        """`items` in order, in runs of which the datagrams were overtaken by so many: 0, or one datagram alone."""
         run: list[T] = []
-        was_replaced = False
         for item, datagram in zip(items, datagrams, strict=True):
-            is_replaced = self._is_replaced(datagram)
-            if run and is_replaced != was_replaced:
-                yield run, was_replaced
+            overtaken = self._overtaken(datagram)
+            if overtaken and run:
+                yield run, 0
                 run = []
-            run.append(item)
-            was_replaced = is_replaced
+            if overtaken:
+                yield [item], overtaken
+            else:
+                run.append(item)
         if run:
-            yield run, was_replaced
+            yield run, 0

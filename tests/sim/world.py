@@ -170,11 +170,16 @@ class World:
             return None
         return node.brain, peer, node.clock.local_ns(self.now_ns)
 
+    def _payload_max(self, edge: str) -> int:
+        """A bundle is as large as the path carries, so each end must know what the other takes."""
+        knobs = self.plan.knobs
+        return min(knobs[name].mtu_bytes for name in (HUB, edge)) + accounts.OVERHEAD_BYTES
+
     def _courier(self, edge: str) -> None:
         """New keys for an edge and the hub, if both are there."""
         ends = (self._keyed(edge, HUB), self._keyed(HUB, edge))
         if ends[0] is not None and ends[1] is not None:
-            payload_max = self.plan.knobs[edge].mtu_bytes + accounts.OVERHEAD_BYTES
+            payload_max = self._payload_max(edge)
             where = self._hub_address(edge)
             settings = self.plan.knobs[edge].compression, self.plan.knobs[HUB].compression
             self._pairs[edge] = keyed.courier(self.rng, ends[0], ends[1], where, payload_max, settings)
@@ -272,9 +277,15 @@ class World:
         for edge in self.plan.edges:
             end = self._keyed(edge, HUB)
             if end is not None:
-                mtu_bytes = self.plan.knobs[edge].mtu_bytes
                 where = self._hub_address(edge)
-                end[0].plane.path_set(end[0].handles[HUB], 0, where, mtu_bytes + accounts.OVERHEAD_BYTES)
+                end[0].plane.path_set(end[0].handles[HUB], 0, where, self._payload_max(edge))
+
+    def _begin_replace(self, h: Happening) -> None:
+        """By courier at once; tunnels do it when they notice that their control connection is gone."""
+        if self.plan.has_handshakes:
+            self.network.rebind(h.target, is_new_host=False)
+        else:
+            self._courier(h.target)
 
     def _begin_hub_restart(self, h: Happening) -> None:
         self._restart(h)
