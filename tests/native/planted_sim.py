@@ -1,4 +1,4 @@
-"""Planted bugs that take a network and time to be seen: planted.py runs the simulator for them, not the suite."""
+"""Planted bugs that take a network and time to be seen: planted.py runs the simulator for them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,12 @@ MUTANTS = (
         "replay_mark_range(s->acked, lowest, lowest + count)",
         "replay_mark_range(s->acked, lowest, lowest + count + 1)",
     ),
-    Mutant("acknowledgements that outlive their session", "core/peer.c", "        pr->acked[i] = (replay){ 0 };\n", ""),
+    Mutant(
+        "acknowledgements that outlive their session",
+        "core/peer.c",
+        "        pr->acked[i] = (replay){ 0 };\n",
+        "",
+    ),
     Mutant(
         "acknowledgements of the session before count",
         "core/ack.c",
@@ -63,6 +68,18 @@ MUTANTS = (
         "late packets of the session before take the contexts",
         "core/compress.c",
         "if (are_of(h, pr->pending) || (s == pr->before && are_of(h, pr->current)))",
+        "if (false)",
+    ),
+    Mutant(
+        "a session whose successor nobody uses yet restores nothing",
+        "core/compress.c",
+        "(s == pr->before && are_of(h, pr->current))",
+        "s == pr->before",
+    ),
+    Mutant(
+        "a flow whose candidates are all lost has no new ones",
+        "core/hdr.c",
+        "if (k.ref && hdr_reference_is_spent(c, acked, k.ref))",
         "if (false)",
     ),
     Mutant(

@@ -1,4 +1,4 @@
-"""Traffic as real programs send it, which compresses: calls, connections, pings, logs, and what is short-lived.
+"""Traffic as real programs send it, which compresses: calls, connections, pings, logs, and what is short.
 
 Each packet carries its number (ledger.py) where its kind has a payload. What changes from packet to packet
 changes as it does in the wild: counters count, now and then they leap, and some fields are random.
@@ -18,8 +18,10 @@ from tests.sim.ledger import mark
 ICMP, ESP, IPIP, ICMPV6 = 1, 50, 4, 58
 EF, CS4 = 46 << 2, 32 << 2
 ACK, PSH = 0x10, 0x08
-KINDS = ("rtp", "rtp", "tcp", "tcp", "acks", "udp", "esp", "icmp", "syslog", "json", "web", "tunnel", "game", "part")
-WORDS = ("connection", "closed", "accepted", "session opened for user root", "error", "from 10.1.2.3", "port 22", "sshd")
+KINDS = ("rtp", "rtp", "tcp", "tcp", "acks", "udp", "esp", "icmp", "syslog", "json", "web", "tunnel", "game",
+         "part")  # fmt: skip
+WORDS = ("connection", "closed", "accepted", "session opened for user root", "error", "from 10.1.2.3",
+         "port 22", "sshd")  # fmt: skip
 
 
 def checksum(data: bytes) -> int:
@@ -32,7 +34,16 @@ def checksum(data: bytes) -> int:
 
 def ip4(source: bytes, target: bytes, protocol: int, body: bytes, how: Ip) -> bytes:
     start = struct.pack(
-        ">BBHHHBB2x4s4s", 0x45, how.tos, 20 + len(body), how.ident, how.fragment, how.ttl, protocol, source, target
+        ">BBHHHBB2x4s4s",
+        0x45,
+        how.tos,
+        20 + len(body),
+        how.ident,
+        how.fragment,
+        how.ttl,
+        protocol,
+        source,
+        target,
     )
     return start[:10] + checksum(start).to_bytes(2, "big") + start[12:] + body
 
@@ -83,7 +94,9 @@ class Flow:
             tos = EF
         fragment = 0x4000 if dice.random() < 0.5 and self.kind != "part" else 0
         self._ends = ip_address(self.source).packed, ip_address(self.target).packed
-        self._ip = Ip(tos, dice.choice((63, 64, 127)), dice.randrange(1 << 16), fragment, dice.randrange(1 << 20))
+        self._ip = Ip(
+            tos, dice.choice((63, 64, 127)), dice.randrange(1 << 16), fragment, dice.randrange(1 << 20)
+        )
         self._id_step = dice.choice((0, 1, 1, 256, -1)) if not self.is_steady else dice.choice((0, 1))
         low = 2 * dice.randrange(8000, 15000)
         fixed = {"syslog": SYSLOG_PORT, "json": JSON_PORT, "web": WEB_PORT}.get(self.kind, low + 2)
@@ -118,8 +131,8 @@ class Flow:
         return UDP, self._summed(UDP, struct.pack(">HHH2x", *self.ports, 8 + len(payload)) + payload, 6)
 
     def _segment(self, payload: bytes, flags: int, sack: bytes = b"") -> tuple[int, bytes]:
-        options = b"\x01\x01\x08\x0a" + struct.pack(">II", self._stamp, self._ack >> 3) if self._has_options else b""
-        options += sack
+        stamps = b"\x01\x01\x08\x0a" + struct.pack(">II", self._stamp, self._ack >> 3)
+        options = (stamps if self._has_options else b"") + sack
         window = 502 if self.dice.random() < 0.8 else self.dice.randrange(1 << 16)
         start = struct.pack(
             ">HHIIBBH2x2x", *self.ports, self._seq, self._ack, (20 + len(options)) // 4 << 4, flags, window
@@ -146,7 +159,7 @@ class Flow:
         flags = ACK | (PSH if size < 1000 else 0)
         if self.dice.random() < 0.1:
             self._seq = (self._seq - 3000) & 0xFFFFFFFF  # sent again
-        return self._segment((name + self.dice.randbytes(max(0, size - len(name))))[: max(size, len(name))], flags)
+        return self._segment(name + self.dice.randbytes(size - len(name)), flags)
 
     def _acks(self, name: bytes) -> tuple[int, bytes]:
         """No payload, so no name: no two are the same."""
@@ -169,7 +182,8 @@ class Flow:
     def _icmp(self, name: bytes) -> tuple[int, bytes]:
         self._seq = (self._seq + 1) & 0xFFFF
         is_v6 = ":" in self.source
-        echo = struct.pack(">BBHHH", 128 if is_v6 else 8, 0, 0, self._key & 0xFFFF, self._seq) + name + bytes(40)
+        start = struct.pack(">BBHHH", 128 if is_v6 else 8, 0, 0, self._key & 0xFFFF, self._seq)
+        echo = start + name + bytes(40)
         if is_v6:
             return ICMPV6, self._summed(ICMPV6, echo, 2)
         return ICMP, echo[:2] + checksum(echo).to_bytes(2, "big") + echo[4:]
@@ -177,11 +191,14 @@ class Flow:
     def _syslog(self, name: bytes) -> tuple[int, bytes]:
         dice = self.dice
         words = " ".join(dice.choice(WORDS) for _ in range(dice.randrange(6, 30)))
-        text = f"<134>1 2026-03-{dice.randrange(1, 29):02}T10:{dice.randrange(60):02}:00Z host app - - {words} "
+        text = (
+            f"<134>1 2026-03-{dice.randrange(1, 29):02}T10:{dice.randrange(60):02}:00Z host app - - {words} "
+        )
         return self._datagram(text.encode() + name)
 
     def _json(self, name: bytes) -> tuple[int, bytes]:
-        text = f'{{"device":"sensor-{self.dice.randrange(9)}","temperature":{self.dice.randrange(400) / 10},"unit":"C",'
+        number, degrees = self.dice.randrange(9), self.dice.randrange(400) / 10
+        text = f'{{"device":"sensor-{number}","temperature":{degrees},"unit":"C",'
         return self._segment(text.encode() * self.dice.randrange(1, 4) + name, ACK | PSH)
 
     def _web(self, name: bytes) -> tuple[int, bytes]:
@@ -193,7 +210,8 @@ class Flow:
         """IPv4 in whatever the flow is in."""
         how = Ip(0, 64, self._seq & 0xFFFF, 0, 0)
         self._seq += 1
-        inner = struct.pack(">HHHH", 5000, 5001, 8 + len(name) + 30, 0) + name + self.dice.randbytes(30)
+        payload = name + self.dice.randbytes(30)
+        inner = struct.pack(">HHHH", 5000, 5001, 8 + len(payload), 0) + payload
         return IPIP, ip4(bytes((192, 168, 0, 1)), bytes((192, 168, 9, 9)), UDP, inner, how)
 
     def _part(self, name: bytes) -> tuple[int, bytes]:
@@ -207,10 +225,12 @@ class Flow:
 class Flows:
     """All flows of a run: some that stay, the calls among them, and short ones that come and go.
 
-    `dice` are its own. `calls`: one each way of each edge, in `ways`; they are what the judge looks at in the end.
+    `dice` are its own. `calls`: one each way of each edge, in `ways`; the judge looks at them in the end.
     """
 
-    def __init__(self, addresses: dict[str, tuple[str, str]], ways: list[tuple[str, str]], dice: random.Random) -> None:
+    def __init__(
+        self, addresses: dict[str, tuple[str, str]], ways: list[tuple[str, str]], dice: random.Random
+    ) -> None:
         self._addresses = addresses
         self._dice = dice
         self._serial = count()

@@ -26,7 +26,7 @@ NODE_FAULTS = ("skew", "slow-python", "bad-resolver", "nat-idle")
 EARLIER_FAULTS = LINK_FAULTS + HAPPENINGS + ATTACKS + LOADS + NODE_FAULTS
 # Drawn with dice of their own, so that the plans of older seeds stay what they were.
 LATER_FAULTS = ("path-mtu",)
-# Each with its own. What compression fears most: acknowledgements that do not come, packets that come when their
+# The same again. What compression fears most: acknowledgements that do not come, packets that come when their
 # session or their flow is long over, and one session after the other.
 NEWEST_FAULTS = ("short-loss", "late", "replace")
 FAULTS = EARLIER_FAULTS + LATER_FAULTS + NEWEST_FAULTS
@@ -65,7 +65,7 @@ class NodeKnobs:
     offset_ns: int
     drift_ppm: int
     lag_ns: int
-    compression: CompressionSettings = CompressionSettings()  # drawn anew at every start
+    compression: CompressionSettings  # drawn anew at every start
 
 
 @dataclass(slots=True)
@@ -111,10 +111,7 @@ def draw(seed: int, rng: random.Random, has_handshakes: bool | None, only: froze
         has_handshakes=has_handshakes,
         faults=faults,
         edges=edges,
-        knobs={
-            name: replace(knobs, compression=compression.draw(seed, name, 0))
-            for name, knobs in _all_knobs(rng, faults, edges).items()
-        },
+        knobs=_all_knobs(seed, rng, faults, edges),
         links={(edge, way): _weather(rng, faults) for edge in edges for way in ("up", "down")},
         happenings=_happenings(rng, faults, edges, chaos_ns) + _path_mtus(later, faults, edges, chaos_ns),
         chaos_ns=chaos_ns,
@@ -130,15 +127,17 @@ def draw(seed: int, rng: random.Random, has_handshakes: bool | None, only: froze
     return plan
 
 
-def _all_knobs(rng: random.Random, faults: frozenset[str], edges: tuple[str, ...]) -> dict[str, NodeKnobs]:
+def _all_knobs(
+    seed: int, rng: random.Random, faults: frozenset[str], edges: tuple[str, ...]
+) -> dict[str, NodeKnobs]:
     """Drawn per node; but suites must have one in common: all the same, or the hub takes what comes."""
-    knobs = {name: _knobs(rng, faults) for name in (HUB, *edges)}
+    knobs = {name: _knobs(rng, faults, compression.draw(seed, name, 0)) for name in (HUB, *edges)}
     for name in edges if knobs[HUB].suite != "auto" else ():
         knobs[name] = replace(knobs[name], suite=rng.choice(("auto", knobs[HUB].suite)))
     return knobs
 
 
-def _knobs(rng: random.Random, faults: frozenset[str]) -> NodeKnobs:
+def _knobs(rng: random.Random, faults: frozenset[str], compressed: CompressionSettings) -> NodeKnobs:
     skew_ns, drift_ppm = rng.randrange(10**15), rng.randrange(-300, 301)
     lag_ns = rng.choice((2, 10, 50, 300)) * MS
     return NodeKnobs(
@@ -156,6 +155,7 @@ def _knobs(rng: random.Random, faults: frozenset[str]) -> NodeKnobs:
         offset_ns=skew_ns if "skew" in faults else S,
         drift_ppm=drift_ppm if "skew" in faults else 0,
         lag_ns=lag_ns if "slow-python" in faults else 0,
+        compression=compressed,
     )
 
 

@@ -148,7 +148,9 @@ class HoldsTooLong(CountedPlane):
     """Small packets wait longer for others than they may."""
 
     def __init__(self, **conf: Any) -> None:
-        super().__init__(**{**conf, "hold_ns": tuple(min(ns + 1_000_000, 5_000_000) for ns in conf["hold_ns"])})
+        super().__init__(
+            **{**conf, "hold_ns": tuple(min(ns + 1_000_000, 5_000_000) for ns in conf["hold_ns"])}
+        )
         self.holds = HoldWatch(conf["hold_ns"])
 
 

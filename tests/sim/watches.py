@@ -1,5 +1,8 @@
-"""What a plane may do at most, told by what passes its door: how long it may keep a packet to itself, and when it
-may say that it has no session to send by, or no context to restore a header with."""
+"""What a plane may do at most, told by what passes its door.
+
+How long it may keep a packet to itself, and when it may say that it has no session to send by, or no context
+to restore a header with.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +113,7 @@ class SessionWatch:
         return max(0, largest - pn)
 
     def runs(self, items: Sequence[T], datagrams: Sequence[bytes]) -> Iterator[tuple[list[T], int]]:
-        """`items` in order, in runs of which the datagrams were overtaken by so many: 0, or one datagram alone."""
+        """`items` in order, in runs whose datagrams were overtaken by so many: 0, or one datagram alone."""
         run: list[T] = []
         for item, datagram in zip(items, datagrams, strict=True):
             overtaken = self._overtaken(datagram)
