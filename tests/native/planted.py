@@ -1,9 +1,9 @@
 """Shows that the tests notice bugs: `python -m tests.native.planted [NAME...]`; five minutes for all.
 
 Each mutant is one change of native/ in a copy, whose extension is put in the way of the real one; then the
-suite must go red, or for some of them the simulator (planted_sim.py). A text that is no longer there, or there
-more than once, is an error: the list follows the code. Tests that fail without any change are left out and
-named. Exit code 1 when a mutant survives.
+suite must go red, or for those of planted_sim.py the simulator. A text that is no longer there, or there more
+than once, is an error: the list follows the code. Tests that fail without any change are left out and named.
+Exit code 1 when a mutant survives.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ CALL_GAP_NS = 20 * MS
 CALL_NS = 4 * S
 CALL_SETTLE_NS = 2 * S  # from the first packet of a call in the calm until it is coded as it should be
 CALL_BYTES_MAX = 2.5  # of a coded header, on average: 2, and now and then some more for a new reference
+LONG_PACKETS = 24  # at once; in CALL_NS more than HDR_REFRESH_PACKETS of native/core/hdr_context.h
 DELAY_NS = 10 * MS  # of a healed link
 OTHER_FLOWS = 8  # that last: of numbered packets, two address families with and without DF
 FROM_STATS = ("bundled_out_packets", "bundled_in_packets", "bundles_out", "opened_datagrams",
@@ -72,12 +73,22 @@ class CompressionJudge:
         world.at(world.now_ns + CALL_SETTLE_NS, self._settled)
         world.at(world.now_ns + CALL_SETTLE_NS, self._call)
         world.at(world.now_ns, self._call_first)
+        if world.flows.long_one:
+            world.at(world.now_ns, self._go_on)
 
     def _call_first(self) -> None:
         """Until they are settled."""
         if not self._before:
             self._speak()
             self._world.at(self._world.now_ns + CALL_GAP_NS, self._call_first)
+
+    def _go_on(self) -> None:
+        """One flow of so many packets that its context is renewed on the way."""
+        world = self._world
+        assert world.flows.long_one is not None
+        world.feed_flow(world.flows.long_one, LONG_PACKETS)
+        if world.now_ns < self._calls_until_ns:
+            world.at(world.now_ns + CALL_GAP_NS, self._go_on)
 
     def _settled(self) -> None:
         self._calls.clear()

@@ -15,6 +15,7 @@ from itertools import count
 from tests.sim.compression import JSON_PORT, SYSLOG_PORT, TCP, UDP, WEB_PORT
 from tests.sim.ledger import mark
 
+LONG_SHARE = 0.04  # of runs that have one flow of thousands of packets
 ICMP, ESP, IPIP, ICMPV6 = 1, 50, 4, 58
 EF, CS4 = 46 << 2, 32 << 2
 ACK, PSH = 0x10, 0x08
@@ -241,6 +242,7 @@ class Flows:
         self._lasting = [self._new(*dice.choice(self._ways), dice.choice(KINDS)) for _ in range(lasting)]
         self._short_share = dice.choice((0.0, 0.1, 0.5))
         self.gap_ns = dice.choice((20, 60, 250)) * 1_000_000  # mean time between bursts
+        self.long_one = self._new(*ways[0], "esp") if dice.random() < LONG_SHARE else None
         self._burst_max = dice.choice((1, 3, 8))
 
     def _new(self, sender: str, owner: str, kind: str, *, is_steady: bool = False) -> Flow:

@@ -89,8 +89,14 @@ class Plan:
         return f"{len(self.edges)} edges, {kind}, faults: {', '.join(sorted(self.faults)) or 'none'}"
 
 
-def draw(seed: int, rng: random.Random, has_handshakes: bool | None, only: frozenset[str] | None) -> Plan:
-    """The plan of `seed`. `has_handshakes` None: drawn. `only`: these faults at most."""
+def draw(
+    seed: int,
+    rng: random.Random,
+    has_handshakes: bool | None,
+    only: frozenset[str] | None,
+    always: frozenset[str] = frozenset(),
+) -> Plan:
+    """The plan of `seed`. `has_handshakes` None: drawn. `only`: these faults at most; `always`: these at least."""
     drawn_handshakes = rng.random() < 0.75
     share = rng.choice((0.0, 0.1, 0.2, 0.35, 0.5))
     faults = frozenset(name for name in EARLIER_FAULTS if rng.random() < share)
@@ -98,6 +104,7 @@ def draw(seed: int, rng: random.Random, has_handshakes: bool | None, only: froze
     faults |= {name for name in LATER_FAULTS if later.random() < share}
     newest = random.Random(f"newest faults of {seed}")
     faults |= {name for name in NEWEST_FAULTS if newest.random() < share}
+    faults |= always
     if only is not None:
         faults &= only
     has_handshakes = drawn_handshakes if has_handshakes is None else has_handshakes
