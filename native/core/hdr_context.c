@@ -187,8 +187,14 @@ hdr_rtp_doubt hdr_tx_doubt(hdr_tx *tx, const hdr_header *h)
 {
     const uint8_t *l4 = h->fixed + h->shape.l4_at;
     uint32_t hash = hash_of(tx->hash_key, h->fixed, h->shape.l4_at + 4U);
-    uint32_t i = hash & (HDR_DOUBTS - 1), source = hdr_rtp_source(l4);
-    bool is_known = tx->doubts[i].tag == (uint16_t)(hash >> 16);
+    uint32_t first = hash & (HDR_DOUBTS - HDR_DOUBT_WAYS), source = hdr_rtp_source(l4);
+    /* The place of any of them, so that calls that take turns do not push each other out for ever. */
+    uint32_t i = first + (uint32_t)(tx->packets * HASH_MULTIPLIER >> 32) % HDR_DOUBT_WAYS;
+    bool is_known = false;
+    for (uint32_t k = first; k < first + HDR_DOUBT_WAYS && !is_known; k++) {
+        is_known = tx->doubts[k].sources > 0 && tx->doubts[k].tag == (uint16_t)(hash >> 16);
+        i = is_known ? k : i;
+    }
     if (is_known && tx->doubts[i].source == source)
         return RTP_SURE;
     uint32_t sources = is_known ? tx->doubts[i].sources : 0;

@@ -20,6 +20,7 @@ enum {
     HDR_SPACING_MIN = HDR_STEP,
     HDR_LAG_SHALLOW = 2 * HDR_SPACING_MIN,
     HDR_DOUBTS = 64,
+    HDR_DOUBT_WAYS = 4,      /* places that a pair of ports may be in */
     HDR_DOUBTS_MAX = 4       /* sources that one pair of ports may show before it is not RTP */
 };
 

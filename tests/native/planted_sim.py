@@ -14,12 +14,6 @@ MUTANTS = (
         "        if (true) {\n            lag_follow",
     ),
     Mutant(
-        "what was sent later is referred to",
-        "core/hdr_context.c",
-        " || k->path != path || k->pn >= pn)",
-        " || k->path != path)",
-    ),
-    Mutant(
         "late set-up of a flow that is over",
         "core/hdr.c",
         "if (c->is_used && !is_newer_flow(c, x, number))",

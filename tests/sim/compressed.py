@@ -19,6 +19,7 @@ from tests.sim.accounts import CountedPlane
 from tests.sim.ledger import Sent, SimFailure
 from tests.sim.link import GRID_NS, MS, S
 from tests.sim.plan import HUB
+from tests.sim.watches import classes_of
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -141,7 +142,8 @@ class CompressionJudge:
             edge = way[0] if way[1] == HUB else way[1]
             if self._world.judge.wanted_transport(edge) != "udp":
                 continue
-            wait_ns = self._settings(way[0]).bundle_wait_voip_ns
+            holds_ns = compression.holds_of(self._settings(way[0]))
+            wait_ns = max(holds_ns[c] for c in classes_of(entry.packet))
             late_ns = entry.arrived_at[way[1]] - entry.at_ns - DELAY_NS - 2 * GRID_NS - wait_ns
             if late_ns > 0:
                 raise SimFailure(

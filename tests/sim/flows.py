@@ -92,7 +92,7 @@ class Flow:
         dice = self.dice
         tos = {"rtp": dice.choice((0, EF)), "game": CS4}.get(self.kind, dice.choice((0, 0, 0, 2, 0x28)))
         if self.is_steady:
-            tos = EF
+            tos = dice.choice((0, EF))
         fragment = 0x4000 if dice.random() < 0.5 and self.kind != "part" else 0
         self._ends = ip_address(self.source).packed, ip_address(self.target).packed
         self._ip = Ip(

@@ -96,7 +96,7 @@ def draw(
     only: frozenset[str] | None,
     always: frozenset[str] = frozenset(),
 ) -> Plan:
-    """The plan of `seed`. `has_handshakes` None: drawn. `only`: these faults at most; `always`: these at least."""
+    """The plan of `seed`. `has_handshakes` None: drawn. `only`: these faults at most; `always`: at least."""
     drawn_handshakes = rng.random() < 0.75
     share = rng.choice((0.0, 0.1, 0.2, 0.35, 0.5))
     faults = frozenset(name for name in EARLIER_FAULTS if rng.random() < share)

@@ -32,7 +32,7 @@ from tests.sim.watches import REPLACED, HoldWatch, SessionWatch
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = int(os.environ.get("OXI_SIM_SEEDS", "60"))
 STRAINED = 24
-STRAIN = frozenset({"late", "reorder", "jitter", "burst", "short-loss", "replace", "duplicate"})
+STRAIN = frozenset({"late", "reorder", "jitter", "burst", "short-loss", "replace", "duplicate", "flood"})
 REPLAYED = (3, 8, 19)  # with and without handshakes, with many faults
 
 
@@ -91,14 +91,15 @@ def test_runs_show_what_they_are_for() -> None:
         "control handshake-timeout", "calls coded", "runs that lost nothing", "compression setups",
         "compression passed_packets", "compression whole_packets tcp", "compression payloads_restored",
         "compression bundled_in_packets", "compression payload_packets syslog",
-        "compression payload_packets mqtt", "compression payload_packets http", "compression payload_packets none",
+        "compression payload_packets mqtt", "compression payload_packets http",
+        "compression payload_packets none",
         *(f"compression restored_packets {profile}" for profile in HEADER_PROFILES),
     }  # fmt: skip
     assert wanted <= seen.keys(), sorted(wanted - seen.keys())
 
 
 def test_flows_are_what_they_say() -> None:
-    """All kinds, of both address families: whole packets with right checksums, no two alike, named where named."""
+    """All kinds, of both address families: whole packets with right checksums, no two alike, named."""
     addresses = {"hub": inside("hub").addresses, "edge1": inside("edge1").addresses}
     seen: set[bytes] = set()
     for seed in range(40):

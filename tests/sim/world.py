@@ -36,6 +36,7 @@ from tests.sim.reloads import Step, reload
 from tests.sim.setup import Identities, keyed_peers, tunnel_settings
 
 BOOKS_NS = 250 * MS
+FLOOD_PACKETS = 300  # so small that a few datagrams bring more than the smallest pool has buffers
 KEY_AGE_NS_MAX = 600 * S
 STEPS_MAX = 2_000_000  # things that happen in one run, about a hundred times the usual
 
@@ -284,8 +285,11 @@ class World:
         """By courier at once; tunnels do it when they notice that their control connection is gone."""
         if self.plan.has_handshakes:
             self.network.rebind(h.target, is_new_host=False)
-        else:
-            self._courier(h.target)
+            return
+        for way, call in self.flows.calls.items():
+            if h.target in way:
+                self.feed_flow(call, 1)
+        self.at(self.now_ns + MS // 5, lambda: self._courier(h.target))  # while they are held
 
     def _begin_hub_restart(self, h: Happening) -> None:
         self._restart(h)
@@ -361,6 +365,8 @@ class World:
     def _flow_burst(self) -> None:
         if not self.is_healed:
             self.feed_flow(*self.flows.draw(), shuffled=self._flow_dice.random() < 0.1)
+            if "flood" in self.plan.faults and self._flow_dice.random() < 0.02:
+                self.feed_flow(self._flow_dice.choice(list(self.flows.calls.values())), FLOOD_PACKETS)
             self._flows_later()
 
     def feed_flow(self, flow: Flow, count: int, *, shuffled: bool = False) -> list[Sent]:
