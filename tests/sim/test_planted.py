@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_network
@@ -155,10 +156,11 @@ class HoldsTooLong(CountedPlane):
 
 
 class HasNoContexts(CountedPlane):
-    """Says that it keeps contexts for headers, and has none."""
+    """A hub that says that it keeps contexts for headers, and has none."""
 
     def __init__(self, **conf: Any) -> None:
-        super().__init__(**{**conf, "flows": 0})
+        is_hub = conf["hash_key"] == zlib.crc32(b"hub")
+        super().__init__(**{**conf, "flows": 0 if is_hub else conf["flows"]})
 
 
 class SendsWhole(CountedPlane):
