@@ -68,13 +68,6 @@ MUTANTS = (
         "if (false)",
     ),
     Mutant(
-        "without a buffer a header is not restored",
-        "core/pack.c",
-        "drop_reason why = restore_item(d, datagram, item, len, &data, &len);",
-        "drop_reason why = d->pool.free_count ? restore_item(d, datagram, item, len, &data, &len)\n"
-        "                                         : DROP_POOL_EMPTY;",
-    ),
-    Mutant(
         "what is held stays behind with a worker",
         "core/peer.c",
         "    hold_flush(d, pr, now_ns);\n    current_to_before",

@@ -28,6 +28,8 @@ CALL_GAP_NS = 20 * MS
 CALL_NS = 4 * S
 CALL_SETTLE_NS = 2 * S  # from the first packet of a call in the calm until it is coded as it should be
 CALL_BYTES_MAX = 2.5  # of a coded header, on average: 2, and now and then some more for a new reference
+SETUPS_MAX = 3  # of a call, when a session begins in the calm: until the first acknowledgement comes
+SETUP_BYTES = 60
 LONG_PACKETS = 24  # at once; in CALL_NS more than HDR_REFRESH_PACKETS of native/core/hdr_context.h
 DELAY_NS = 10 * MS  # of a healed link
 OTHER_FLOWS = 8  # that last: of numbered packets, two address families with and without DF
@@ -133,7 +135,8 @@ class CompressionJudge:
             coded_bytes = now["coded_bytes rtp"] - self._before[name]["coded_bytes rtp"]
             world.seen["calls coded"] += coded
             world.seen["calls bytes"] += coded_bytes
-            if coded_bytes > CALL_BYTES_MAX * coded:
+            setups = min(now["setups"] - self._before[name]["setups"], SETUPS_MAX * len(ways))
+            if coded_bytes > CALL_BYTES_MAX * coded + SETUP_BYTES * setups:
                 raise SimFailure(f"{name}: headers of calls take {coded_bytes / coded:.2f} bytes")
 
     def _check_delays(self) -> None:

@@ -32,7 +32,7 @@ def draw(seed: int, name: str, boot: int) -> CompressionSettings:
     waits = [dice.choice(HOLDS_NS) for _ in range(3)]
     return CompressionSettings(
         headers=dice.choice(("auto", "auto", "all", "all", "off")),
-        flows=dice.choice((1, 16, 16, 64, 64, 130)),
+        flows=dice.choice((16, 16, 16, 64, 64, 130)),
         rules=RULES[: dice.choice((0, 2, 4, 4))],
         accept_payload=dice.random() < 0.75,
         bundle=dice.random() < 0.8,
