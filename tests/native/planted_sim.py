@@ -14,12 +14,6 @@ MUTANTS = (
         "        if (true) {\n            lag_follow",
     ),
     Mutant(
-        "late set-up of a flow that is over",
-        "core/hdr.c",
-        "if (c->is_used && !is_newer_flow(c, x, number))",
-        "if (false)",
-    ),
-    Mutant(
         "acknowledgement of one too many",
         "core/ack.c",
         "replay_mark_range(s->acked, lowest, lowest + count)",
