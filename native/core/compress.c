@@ -142,6 +142,8 @@ static drop_reason hdr_drop(hdr_verdict verdict)
     return verdict == HDR_OK ? DROP_COUNT : is_unknown ? DROP_NO_CONTEXT : DROP_BAD_HEADER;
 }
 
+static bool are_of(const header_contexts *h, const session *s) { return s && h->rx_index == s->rx_index; }
+
 /* Contexts are of the newest session that used them; NULL: this one is older, or may not. */
 static hdr_rx *restorer_of(const dp *d, peer *pr, const session *s)
 {
@@ -149,8 +151,7 @@ static hdr_rx *restorer_of(const dp *d, peer *pr, const session *s)
     if (!h->rx_memory || s->rx_flows == 0)
         return NULL;
     if (h->rx_index != s->rx_index) {
-        bool has_newer = pr->pending && h->rx_index == pr->pending->rx_index;
-        if (s == pr->before || (s == pr->current && has_newer))
+        if (are_of(h, pr->pending) || (s == pr->before && are_of(h, pr->current)))
             return NULL;
         h->rx = hdr_rx_init(h->rx_memory, (uint32_t)min_u64(d->conf.flows, s->rx_flows));
         h->rx_index = s->rx_index;

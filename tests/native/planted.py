@@ -1,8 +1,9 @@
 """Shows that the tests notice bugs: `python -m tests.native.planted [NAME...]`; five minutes for all.
 
 Each mutant is one change of native/ in a copy, whose extension is put in the way of the real one; then the
-suite must go red. A text that is no longer there, or there more than once, is an error: the list follows the
-code. Tests that fail without any change are left out and named. Exit code 1 when a mutant survives.
+suite must go red, or for those of planted_sim.py the simulator. A text that is no longer there, or there more
+than once, is an error: the list follows the code. Tests that fail without any change are left out and named.
+Exit code 1 when a mutant survives.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from oxidized.ffi.build import ROOT, make_builder, sources
-from tests.native import planted_lz
+from tests.native import planted_lz, planted_sim
 from tests.native.mutant import Mutant
 from tests.native.planted_headers import HEADERS
 from tests.native.planted_oracle import MUTANTS as ORACLE_MUTANTS
@@ -482,6 +483,7 @@ MUTANTS = (
     *ORACLE_MUTANTS,
     *PACKING,
     *(Mutant(*planted) for planted in HEADERS),
+    *planted_sim.MUTANTS,
 )
 
 
@@ -537,10 +539,10 @@ class Workshop:
         return made
 
 
-def run_tests(extension: Path, *options: str) -> list[str] | None:
+def run_tests(extension: Path, *options: str, tests: tuple[str, ...] = TESTS) -> list[str] | None:
     """The tests that fail with this extension; None: it hangs or dies."""
     environment = {**os.environ, "OXI_SANITIZED": str(extension), "CI": "true"}
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "--assert=plain", *options, *TESTS]
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "--assert=plain", *options, *tests]
     try:
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S
@@ -565,7 +567,8 @@ def main(wanted: list[str]) -> int:
         for number, mutant in enumerate(MUTANTS):
             if wanted and mutant.name not in wanted:
                 continue
-            found = run_tests(shop.link(f"mutant{number}", mutant), "-x", *left_out)
+            tests = planted_sim.TESTS if mutant in planted_sim.MUTANTS else TESTS
+            found = run_tests(shop.link(f"mutant{number}", mutant), "-x", *left_out, tests=tests)
             if found == []:
                 survivors.append(mutant.name)
             print(

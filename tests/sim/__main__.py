@@ -27,6 +27,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--pcap", help="with --seed: write the datagrams to this file")
     parser.add_argument("--faults", help=f"at most these, by commas, or none: {', '.join(FAULTS)}")
+    parser.add_argument("--always", default="", help="these faults at least, by commas")
     parser.add_argument("--seen", action="store_true", help="tell which drops and events there were")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--handshakes", action="store_true", default=None, help="real tunnels in every run")
@@ -38,9 +39,10 @@ def options_of(args: argparse.Namespace) -> Options:
     only = None
     if args.faults is not None:
         only = frozenset() if args.faults == "none" else frozenset(args.faults.split(","))
-        if unknown := only - set(FAULTS):
-            sys.exit(f"no such fault: {', '.join(sorted(unknown))}; known: {', '.join(FAULTS)}")
-    return Options(has_handshakes=args.handshakes, only=only)
+    always = frozenset(args.always.split(",")) - {""}
+    if unknown := ((only or frozenset()) | always) - set(FAULTS):
+        sys.exit(f"no such fault: {', '.join(sorted(unknown))}; known: {', '.join(FAULTS)}")
+    return Options(has_handshakes=args.handshakes, only=only, always=always)
 
 
 def replay(args: argparse.Namespace, options: Options) -> int:

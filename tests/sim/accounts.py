@@ -6,23 +6,103 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from oxidized.core.plane import Address, Offload
-from oxidized.ffi.dataplane import BATCH_MAX, OVERHEAD_BYTES, DataPlane
+from oxidized.ffi._oxi import lib
+
+from oxidized.core.plane import Address, Offload, SessionKeys
+from oxidized.ffi.dataplane import BATCH_MAX, DROP_REASONS, OVERHEAD_BYTES, DataPlane
 from tests.sim.ledger import SimFailure
+from tests.sim.watches import REPLACED, SLACK_NS, HoldWatch, SessionWatch
 
 __all__ = ["OVERHEAD_BYTES", "CountedPlane", "check", "check_idle", "equations"]
 
+# What only a peer that breaks the protocol, or a bug, brings about: all peers here are honest.
+# A restorer keeps the six references with the highest numbers, and a compressor names one of the latest four.
+# So a header may come too late when three more have overtaken it, each 8 packets of its flow from the next.
+OVERTAKEN_MIN = 24
+NO_CONTEXT, NO_SESSION = DROP_REASONS.index("no-context"), DROP_REASONS.index("no-session")
+NEVER_DROPPED = ("bad-frame", "bad-ack", "bad-header", "bad-lz", "lz-too-long", "lz-refused")
+
 
 class CountedPlane(DataPlane):
-    """The real plane, with our own count of what passed its door."""
+    """The real plane, with our own count of what passed its door, and what follows from that."""
 
-    def __init__(self, **conf: int) -> None:
+    def __init__(self, **conf: Any) -> None:
         super().__init__(**conf)
         self.pool_pkts = conf["pool_pkts"] * conf["workers"]
         self.offload_set(Offload.TSO | Offload.USO)
         self.passed: Counter[str] = Counter()
+        self.holds = HoldWatch(conf.get("hold_ns", (0, 0, 0)))
+        self.sessions = SessionWatch()
+        self._no_context = 0
+        self.missed: Counter[str] = Counter()  # headers that had no context, and why
+        self._no_session = 0
+
+    # ---- sessions ----
+
+    def peer_add(self, **how: Any) -> int:
+        peer = super().peer_add(**how)
+        self.sessions.peer(peer)
+        return peer
+
+    def peer_remove(self, peer: int) -> None:
+        super().peer_remove(peer)
+        self.sessions.peer_gone(peer)
+
+    def session_install(self, now_ns: int, peer: int, keys: SessionKeys) -> None:
+        super().session_install(now_ns, peer, keys)
+        self.sessions.installed(peer, keys.rx_index, may_send=keys.may_send)
+
+    def session_send(self, now_ns: int, peer: int) -> None:
+        super().session_send(now_ns, peer)
+        self.sessions.sends(peer)
+
+    def session_drop(self, peer: int) -> None:
+        super().session_drop(peer)
+        self.sessions.dropped(peer)
+
+    # ---- what may be at any time ----
+
+    def check_contexts(self, overtaken: int) -> None:
+        """After a push: every header was restored, but for what was overtaken by too many."""
+        missed = int(self._read().drops[lib.OXI_DIR_IN_PACKET][NO_CONTEXT])
+        if missed != self._no_context:
+            self.missed["replaced" if overtaken == REPLACED else "overtaken"] += missed - self._no_context
+        if missed != self._no_context and overtaken < OVERTAKEN_MIN:
+            lost = missed - self._no_context
+            raise SimFailure(
+                f"{lost} headers of a session that lives have no context, overtaken by {overtaken}"
+            )
+        self._no_context = missed
+
+    def _read(self) -> Any:
+        """`oxi_stats` as it is, for what is looked at in each turn."""
+        lib.oxi_stats_read(self._dp, self._stats)
+        return self._stats
+
+    def check_held(self, local_ns: int) -> None:
+        """After a tick."""
+        held = self._read().inner_held_packets
+        if held and held > (most := self.holds.may_hold(local_ns)):
+            raise SimFailure(f"{held} packets are held, {most} may be")
+
+    def check_woken(self, local_ns: int) -> None:
+        """Before a tick, of a node that had all its turns: it asked to be woken in time."""
+        self.check_held(local_ns - SLACK_NS)
+
+    def check_turn(self, local_ns: int) -> None:
+        """At its end: is too much held, was something dropped for want of a session though there was one?"""
+        self.check_held(local_ns)
+        missed = int(self._stats.drops[lib.OXI_DIR_OUT][NO_SESSION])
+        if self.sessions.all_could_send() and missed != self._no_session:
+            raise SimFailure(
+                f"{missed - self._no_session} packets have no session, though every peer has one"
+            )
+        self._no_session = missed
+
+    # ---- counted ----
 
     def inner_push(self, now_ns: int, packets: Sequence[bytes]) -> None:
+        self.holds.pushed(now_ns, packets)
         self.passed["inner_in"] += len(packets)
         super().inner_push(now_ns, packets)
 
@@ -33,7 +113,9 @@ class CountedPlane(DataPlane):
 
     def outer_push(self, now_ns: int, datagrams: Sequence[tuple[bytes, Address]]) -> None:
         self.passed["outer_in"] += len(datagrams)
-        super().outer_push(now_ns, datagrams)
+        for run, overtaken in self.sessions.runs(datagrams, [data for data, _ in datagrams]):
+            super().outer_push(now_ns, run)
+            self.check_contexts(overtaken)
 
     def outer_pop(self) -> list[tuple[bytes, Address]]:
         found = super().outer_pop()
@@ -52,8 +134,10 @@ class CountedPlane(DataPlane):
 
     def carrier_push(self, now_ns: int, peer: int, datagrams: Sequence[bytes]) -> None:
         self.passed["outer_in"] += len(datagrams)
-        for start in range(0, len(datagrams), BATCH_MAX):
-            super().carrier_push(now_ns, peer, datagrams[start : start + BATCH_MAX])
+        for run, overtaken in self.sessions.runs(datagrams, datagrams):
+            for start in range(0, len(run), BATCH_MAX):
+                super().carrier_push(now_ns, peer, run[start : start + BATCH_MAX])
+            self.check_contexts(overtaken)
 
 
 def equations(stats: dict[str, Any], passed: Counter[str]) -> list[tuple[str, int, int]]:
@@ -76,6 +160,7 @@ def equations(stats: dict[str, Any], passed: Counter[str]) -> list[tuple[str, in
         ("inner packets delivered + our own = popped by us",
          stats["inner_out_packets"] + stats["own_inner_packets"], passed["inner_out"]),
         ("events lost = 0", stats["lost_events"], 0),
+        *((f"dropped as {name} = 0", stats["drops"]["receive"][name], 0) for name in NEVER_DROPPED),
     ]  # fmt: skip
 
 

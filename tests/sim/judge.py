@@ -15,6 +15,7 @@ from oxidized.core.plane import PathCounters
 from oxidized.core.pmtu import BASE_PAYLOAD_BYTES, GRANULE_BYTES, OVERHEAD_BYTES
 from oxidized.core.tunnel import Tunnel
 from tests.sim import accounts, keyed
+from tests.sim.compressed import CompressionJudge
 from tests.sim.ledger import SimFailure
 from tests.sim.link import MS, S
 from tests.sim.node import Node
@@ -51,6 +52,7 @@ class Judge:
         self._tokens: dict[int, tuple[str, bool]] = {}  # PINGs under way: who asked, whether in the calm
         self._token = 0
         self._before: dict[PathKey, PathCounters] = {}
+        self.compression = CompressionJudge(world)
 
     # ---- at any time ----
 
@@ -141,7 +143,7 @@ class Judge:
             self._fresh(100)
             world.at(world.now_ns + CHECK_NS, self._check_up)
 
-    def _wanted_transport(self, edge: str) -> str:
+    def wanted_transport(self, edge: str) -> str:
         is_quic = self._world.plan.has_handshakes and self._world.settings[edge].peers[0].transport == "quic"
         return "quic" if is_quic else "udp"
 
@@ -151,7 +153,7 @@ class Judge:
         wrong = [
             f"{n}: {peer} is {state}, by {transport}"
             for n, peer, state, transport in self._states()
-            if state != "up" or transport != self._wanted_transport(peer if n == HUB else n)
+            if state != "up" or transport != self.wanted_transport(peer if n == HUB else n)
         ]
         if not wrong:
             self._udp_ns = world.now_ns
@@ -170,7 +172,7 @@ class Judge:
     def _full_size(self, sender: str, target: str) -> int:
         """What must get through from one to the other in the end: what both take and the link carries."""
         world, edge = self._world, target if sender == HUB else sender
-        if self._wanted_transport(edge) == "quic":
+        if self.wanted_transport(edge) == "quic":
             return BASE_PAYLOAD_BYTES - OVERHEAD_BYTES
         agreed = min(world.plan.knobs[name].mtu_bytes for name in (HUB, edge))
         link = self._link_payload_max(sender, target)
@@ -249,6 +251,7 @@ class Judge:
         self._calm_since_ns = world.now_ns
         self._first_good_uid = len(world.ledger.sent) + 1
         world.at(world.now_ns + KNOWN_NS, self._remember)
+        self.compression.begin_calm()
         self._calm()
 
     def _remember(self) -> None:
@@ -264,6 +267,8 @@ class Judge:
             return
         self._fresh(world.rng.choice((60, 1000, 1280)))
         self._fresh_full()
+        for flow in world.flows.calm():
+            world.feed_flow(flow, 3)
         for name in world.nodes:
             self.ping(name)
         world.at(world.now_ns + CHECK_NS, self._calm)
@@ -286,6 +291,7 @@ class Judge:
             accounts.check_idle(node.name, node.plane)
             for peer, path in self._paths(node).items():
                 self._check_path(node.name, peer, self._before.get((node.name, peer)), path)
+        self.compression.end()
         world.end()
 
     def _check_path(self, name: str, peer: str, before: PathCounters | None, after: PathCounters) -> None:

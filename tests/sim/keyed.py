@@ -13,6 +13,8 @@ from ipaddress import IPv4Network, IPv6Network
 
 from oxidized.core.events import PeerDown, PeerUp, TunnelEvent
 from oxidized.core.plane import Address, EventType, Plane, SessionKeys, Suite
+from oxidized.core.settings import CompressionSettings
+from tests.sim import compression
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +88,27 @@ def courier(
     hub: tuple[KeyedTunnel, str, int],
     hub_at: Address,
     payload_max: int,
+    settings: tuple[CompressionSettings, CompressionSettings],
 ) -> Pair:
-    """A new session between two (tunnel, name of the other, local time). The hub may send at once."""
+    """A new session between two (tunnel, name of the other, local time). The hub may send at once.
+
+    `payload_max`: what both take; `settings`: of the edge and of the hub.
+    """
     (e, e_peer, e_now), (h, h_peer, h_now) = edge, hub
     keys = (rng.randbytes(32), rng.randbytes(32))
     indices = (e.plane.index_pick(rng.getrandbits(24)), h.plane.index_pick(rng.getrandbits(24)))
     suite = rng.choice((Suite.AES_256_GCM, Suite.CHACHA20_POLY1305))
-    e_keys = SessionKeys(indices[0], indices[1], suite, keys[1], keys[0], True)
-    h_keys = SessionKeys(indices[1], indices[0], suite, keys[0], keys[1], True)
+    e_may, h_may = settings
+    e_keys = SessionKeys(
+        indices[0], indices[1], suite, keys[1], keys[0], True, e_may.bundle, compression.agreed(e_may, h_may)
+    )
+    h_keys = SessionKeys(
+        indices[1], indices[0], suite, keys[0], keys[1], True, h_may.bundle, compression.agreed(h_may, e_may)
+    )
     h.plane.session_install(h_now, h.handles[h_peer], h_keys)
     e.plane.session_install(e_now, e.handles[e_peer], e_keys)
     e.plane.path_set(e.handles[e_peer], 0, hub_at, payload_max)
+    h.plane.path_payload(h.handles[h_peer], 0, payload_max)
     return Pair()
 
 

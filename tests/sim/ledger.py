@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 MAGIC = b"OXSM"
+MARK_BYTES = 12  # magic and id
 PAYLOAD_BYTES_MIN = 16  # magic 4, id 8, checksum 4
 IPV4_BYTES = 20
 IPV6_BYTES = 40
@@ -15,6 +17,11 @@ IPV6_BYTES = 40
 
 class SimFailure(AssertionError):
     """The system under test did what it must not do."""
+
+
+def mark(uid: int) -> bytes:
+    """What names a packet wherever it stands in it."""
+    return MAGIC + uid.to_bytes(8, "big")
 
 
 def payload(uid: int, size: int) -> bytes:
@@ -41,11 +48,9 @@ def inner_packet(source: str, target: str, uid: int, size: int) -> bytes:
 
 
 def uid_of(packet: bytes) -> int | None:
-    """The id inside, None for what no inner_packet() made."""
-    if not packet:
-        return None
-    at = IPV4_BYTES if packet[0] >> 4 == 4 else IPV6_BYTES
-    if packet[at : at + 4] != MAGIC or len(packet) < at + PAYLOAD_BYTES_MIN:
+    """The id inside, None for what bears none."""
+    at = packet.find(MAGIC)
+    if at < 0 or len(packet) < at + MARK_BYTES:
         return None
     return int.from_bytes(packet[at + 4 : at + 12], "big")
 
@@ -68,16 +73,24 @@ class Ledger:
     def __init__(self) -> None:
         self.sent: dict[int, Sent] = {}
         self.delivered = 0
+        self._nameless: dict[bytes, int] = {}  # packets without room for an id
 
     def new(self, source: str, target: str, size: int, owner: str, at_ns: int, may_arrive: bool) -> Sent:
+        return self.add(lambda uid: inner_packet(source, target, uid, size), owner, at_ns, may_arrive)
+
+    def add(self, make: Callable[[int], bytes], owner: str, at_ns: int, may_arrive: bool) -> Sent:
+        """`make`: gives the packet of an id; without payload it must differ from all others."""
         uid = len(self.sent) + 1
-        entry = Sent(inner_packet(source, target, uid, size), owner, at_ns, may_arrive)
+        entry = Sent(make(uid), owner, at_ns, may_arrive)
         self.sent[uid] = entry
+        if uid_of(entry.packet) is None:
+            assert entry.packet not in self._nameless
+            self._nameless[entry.packet] = uid
         return entry
 
     def deliver(self, node: str, peer: str, packet: bytes, now_ns: int) -> Sent:
         """Checks one delivery at `node` that came from `peer`; raises SimFailure."""
-        uid = uid_of(packet)
+        uid = uid_of(packet) or self._nameless.get(packet)
         entry = self.sent.get(uid) if uid is not None else None
         if entry is None:
             raise SimFailure(f"{node} delivered what nobody sent: {packet[:64].hex()} ({len(packet)} bytes)")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 MS = 1_000_000
 S = 1_000_000_000
+SHORT_BYTES = 52
 GRID_NS = MS // 10  # arrivals are rounded up to this, so that they come in batches as from a real socket
 
 
@@ -29,6 +30,9 @@ class LinkFaults:
     rate_bps: int = 0
     queue_bytes: int = 0
     payload_max: int = 0
+    short_loss: float = 0.0  # of datagrams with nothing but an acknowledgement or a ping, by their size
+    late: float = 0.0
+    late_ns: int = 0  # at most so much later such a datagram comes
 
 
 class Link:
@@ -71,6 +75,8 @@ class Link:
             return "mtu"
         if f.loss and rng.random() < f.loss:
             return "loss"
+        if f.short_loss and len(data) < SHORT_BYTES and rng.random() < f.short_loss:
+            return "short-loss"
         if f.burst_enter:
             turn = f.burst_leave if self._is_bad else f.burst_enter
             if rng.random() < turn:
@@ -102,6 +108,8 @@ class Link:
                 at_ns += rng.randrange(f.jitter_ns)
             if f.reorder and rng.random() < f.reorder:
                 at_ns += rng.randrange(f.reorder_ns)
+            if f.late and rng.random() < f.late:
+                at_ns += rng.randrange(f.late_ns)
             found.append((-(-at_ns // GRID_NS) * GRID_NS, self._damage(data)))
         return found
 

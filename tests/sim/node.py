@@ -60,6 +60,7 @@ class Node:
         self.lag_ns = lag_ns
         self.wake_ns: int | None = None
         self.is_suspended = False
+        self.is_disturbed = False  # it missed a turn, or its clock has leapt since the last one
         self.keeps_datagrams = False  # while suspended
         self.is_down = False
         self.inbox: list[tuple[bytes, Address]] = []
@@ -83,6 +84,9 @@ class Node:
         if self._steps > STEPS_AT_ONCE_MAX:
             raise SimFailure(f"{self.name}: wakes again and again without time going on")
         local_ns = self.clock.local_ns(now_ns)
+        if not self.is_disturbed:
+            self.plane.check_woken(local_ns)
+        self.is_disturbed = False
         self._push(local_ns)
         self.plane.tick(local_ns)
         self._take_out(local_ns)
@@ -94,6 +98,7 @@ class Node:
                 break
         else:
             raise SimFailure(f"{self.name}: the plane has ever more to send")
+        self.plane.check_turn(local_ns)
         self._arm(now_ns, due_ns)
 
     def _is_brain_turn(self, now_ns: int) -> bool:

@@ -11,6 +11,8 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from oxidized.core.settings import CompressionSettings
+from tests.sim import compression
 from tests.sim.link import MS, LinkFaults, S
 
 LINK_FAULTS = ("delay", "loss", "burst", "jitter", "reorder", "duplicate", "truncate", "flip", "rate", "mtu")
@@ -24,7 +26,10 @@ NODE_FAULTS = ("skew", "slow-python", "bad-resolver", "nat-idle")
 EARLIER_FAULTS = LINK_FAULTS + HAPPENINGS + ATTACKS + LOADS + NODE_FAULTS
 # Drawn with dice of their own, so that the plans of older seeds stay what they were.
 LATER_FAULTS = ("path-mtu",)
-FAULTS = EARLIER_FAULTS + LATER_FAULTS
+# The same again. What compression fears most: acknowledgements that do not come, packets that come when their
+# session or their flow is long over, and one session after the other.
+NEWEST_FAULTS = ("short-loss", "late", "replace")
+FAULTS = EARLIER_FAULTS + LATER_FAULTS + NEWEST_FAULTS
 
 PATH_PAYLOADS_MAX = (0, 1350, 1360, 1372, 1389, 1400, 1431, 1444, 2000, 5000)  # 0: no bound; QUIC needs 1350
 
@@ -60,6 +65,7 @@ class NodeKnobs:
     offset_ns: int
     drift_ppm: int
     lag_ns: int
+    compression: CompressionSettings  # drawn anew at every start
 
 
 @dataclass(slots=True)
@@ -83,13 +89,22 @@ class Plan:
         return f"{len(self.edges)} edges, {kind}, faults: {', '.join(sorted(self.faults)) or 'none'}"
 
 
-def draw(seed: int, rng: random.Random, has_handshakes: bool | None, only: frozenset[str] | None) -> Plan:
-    """The plan of `seed`. `has_handshakes` None: drawn. `only`: these faults at most."""
+def draw(
+    seed: int,
+    rng: random.Random,
+    has_handshakes: bool | None,
+    only: frozenset[str] | None,
+    always: frozenset[str] = frozenset(),
+) -> Plan:
+    """The plan of `seed`. `has_handshakes` None: drawn. `only`: these faults at most; `always`: at least."""
     drawn_handshakes = rng.random() < 0.75
     share = rng.choice((0.0, 0.1, 0.2, 0.35, 0.5))
     faults = frozenset(name for name in EARLIER_FAULTS if rng.random() < share)
     later = random.Random(f"later faults of {seed}")
     faults |= {name for name in LATER_FAULTS if later.random() < share}
+    newest = random.Random(f"newest faults of {seed}")
+    faults |= {name for name in NEWEST_FAULTS if newest.random() < share}
+    faults |= always
     if only is not None:
         faults &= only
     has_handshakes = drawn_handshakes if has_handshakes is None else has_handshakes
@@ -103,7 +118,7 @@ def draw(seed: int, rng: random.Random, has_handshakes: bool | None, only: froze
         has_handshakes=has_handshakes,
         faults=faults,
         edges=edges,
-        knobs=_all_knobs(rng, faults, edges),
+        knobs=_all_knobs(seed, rng, faults, edges),
         links={(edge, way): _weather(rng, faults) for edge in edges for way in ("up", "down")},
         happenings=_happenings(rng, faults, edges, chaos_ns) + _path_mtus(later, faults, edges, chaos_ns),
         chaos_ns=chaos_ns,
@@ -114,18 +129,22 @@ def draw(seed: int, rng: random.Random, has_handshakes: bool | None, only: froze
         strength = rng.choice((1.0, 5.0, 20.0))
         if attack in faults:
             plan.rates[attack] = strength
+    plan.links = {key: _newest_weather(newest, faults, link) for key, link in plan.links.items()}
+    plan.happenings += _replacements(newest, faults, edges, chaos_ns)
     return plan
 
 
-def _all_knobs(rng: random.Random, faults: frozenset[str], edges: tuple[str, ...]) -> dict[str, NodeKnobs]:
+def _all_knobs(
+    seed: int, rng: random.Random, faults: frozenset[str], edges: tuple[str, ...]
+) -> dict[str, NodeKnobs]:
     """Drawn per node; but suites must have one in common: all the same, or the hub takes what comes."""
-    knobs = {name: _knobs(rng, faults) for name in (HUB, *edges)}
+    knobs = {name: _knobs(rng, faults, compression.draw(seed, name, 0)) for name in (HUB, *edges)}
     for name in edges if knobs[HUB].suite != "auto" else ():
         knobs[name] = replace(knobs[name], suite=rng.choice(("auto", knobs[HUB].suite)))
     return knobs
 
 
-def _knobs(rng: random.Random, faults: frozenset[str]) -> NodeKnobs:
+def _knobs(rng: random.Random, faults: frozenset[str], compressed: CompressionSettings) -> NodeKnobs:
     skew_ns, drift_ppm = rng.randrange(10**15), rng.randrange(-300, 301)
     lag_ns = rng.choice((2, 10, 50, 300)) * MS
     return NodeKnobs(
@@ -143,6 +162,7 @@ def _knobs(rng: random.Random, faults: frozenset[str]) -> NodeKnobs:
         offset_ns=skew_ns if "skew" in faults else S,
         drift_ppm=drift_ppm if "skew" in faults else 0,
         lag_ns=lag_ns if "slow-python" in faults else 0,
+        compression=compressed,
     )
 
 
@@ -209,3 +229,21 @@ def _path_mtus(
         amount = later.randrange(3) << 8 | later.randrange(len(PATH_PAYLOADS_MAX))
         found.append(Happening(later.randrange(chaos_ns), "path-mtu", later.choice(edges), 0, amount))
     return found if "path-mtu" in faults else []
+
+
+def _newest_weather(newest: random.Random, faults: frozenset[str], link: LinkFaults) -> LinkFaults:
+    short_loss, late = newest.choice((0.3, 0.8, 1.0)), newest.choice((0.002, 0.02, 0.1))
+    late_ns = newest.choice((S, 3 * S, 8 * S))
+    is_spared = newest.random() < 0.25
+    if "short-loss" in faults and not is_spared:
+        link = replace(link, short_loss=short_loss)
+    return replace(link, late=late, late_ns=late_ns) if "late" in faults else link
+
+
+def _replacements(
+    newest: random.Random, faults: frozenset[str], edges: tuple[str, ...], chaos_ns: int
+) -> list[Happening]:
+    """A new session while the old one works."""
+    times = newest.choice((1, 4, 12))
+    found = [Happening(newest.randrange(chaos_ns), "replace", newest.choice(edges)) for _ in range(times)]
+    return found if "replace" in faults else []

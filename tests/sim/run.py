@@ -39,6 +39,7 @@ class Options:
 
     has_handshakes: bool | None = None
     only: frozenset[str] | None = None
+    always: frozenset[str] = frozenset()
     plane_class: type[CountedPlane] = CountedPlane
     tunnel_class: type[Tunnel] = Tunnel
 
@@ -48,7 +49,7 @@ DEFAULT = Options()
 
 def make_plan(seed: int, options: Options = DEFAULT) -> tuple[Plan, random.Random]:
     rng = random.Random(seed)
-    return draw(seed, rng, options.has_handshakes, options.only), rng
+    return draw(seed, rng, options.has_handshakes, options.only, options.always), rng
 
 
 def run_seed(
@@ -84,6 +85,8 @@ def replay_command(seed: int, options: Options) -> str:
         parts.append("--handshakes" if options.has_handshakes else "--no-handshakes")
     if options.only is not None:
         parts.append("--faults " + (",".join(sorted(options.only)) or "none"))
+    if options.always:
+        parts.append("--always " + ",".join(sorted(options.always)))
     return " ".join(parts)
 
 

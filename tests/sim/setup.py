@@ -5,6 +5,7 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from oxidized.core.settings import PeerSettings, TunnelSettings
+from tests.sim import compression
 from tests.sim.keyed import KeyedPeer
 from tests.sim.link import S
 from tests.sim.load import EVERYTHING, inside
@@ -52,6 +53,7 @@ def tunnel_settings(plan: Plan, name: str, identities: Identities) -> TunnelSett
         retry=knobs.retry,  # type: ignore[arg-type]
         max_handshakes_per_second=HANDSHAKES_PER_SECOND,
         peers=tuple(peers),
+        compression=compression.bounded(knobs.compression),
     )
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
-from oxidized.core.plane import Address
+from oxidized.core.plane import Address, SessionKeys
 from oxidized.core.tunnel import Tunnel
 from tests.sim.accounts import CountedPlane
 from tests.sim.run import Options, run_seed
+from tests.sim.watches import HoldWatch
 
 SEEDS_MAX = 25
 
@@ -142,6 +145,49 @@ class NeverProbes(CountedPlane):
         return pad_bytes > 0 or super().ping(now_ns, peer, path, **other)
 
 
+class HoldsTooLong(CountedPlane):
+    """Small packets wait longer for others than they may."""
+
+    def __init__(self, **conf: Any) -> None:
+        super().__init__(
+            **{**conf, "hold_ns": tuple(min(ns + 1_000_000, 5_000_000) for ns in conf["hold_ns"])}
+        )
+        self.holds = HoldWatch(conf["hold_ns"])
+
+
+class HasNoContexts(CountedPlane):
+    """A hub that says that it keeps contexts for headers, and has none."""
+
+    def __init__(self, **conf: Any) -> None:
+        is_hub = conf["hash_key"] == zlib.crc32(b"hub")
+        super().__init__(**{**conf, "flows": 0 if is_hub else conf["flows"]})
+
+
+class SendsWhole(CountedPlane):
+    """Compresses no header, whatever the other end takes."""
+
+    def session_install(self, now_ns: int, peer: int, keys: SessionKeys) -> None:
+        may = replace(keys.compression, tx_flows=0)
+        super().session_install(now_ns, peer, replace(keys, compression=may))
+
+
+class RefusesPayload(CountedPlane):
+    """Says that it takes compressed payloads, and does not."""
+
+    def session_install(self, now_ns: int, peer: int, keys: SessionKeys) -> None:
+        may = replace(keys.compression, rx_dictionaries=0)
+        super().session_install(now_ns, peer, replace(keys, compression=may))
+
+
+class CountsRestoredTwice(CountedPlane):
+    """More headers are restored than were coded."""
+
+    def compression_stats(self) -> dict[str, Any]:
+        stats = super().compression_stats()
+        stats["restored_packets"] = {name: 2 * n for name, n in stats["restored_packets"].items()}
+        return stats
+
+
 PLANES: list[tuple[type[CountedPlane], str]] = [
     (DeliversTwice, "twice"),
     (FlipsByte, "altered"),
@@ -151,6 +197,11 @@ PLANES: list[tuple[type[CountedPlane], str]] = [
     (MiscountsDrop, "books do not balance"),
     (LosesSilently, "never arrived"),
     (NeverAnswers, "(silent) on a perfect network"),
+    (HoldsTooLong, "are held"),
+    (HasNoContexts, "of a session that lives have no context"),
+    (SendsWhole, "have a coded header"),
+    (RefusesPayload, "dropped as lz-refused"),
+    (CountsRestoredTwice, "did not come"),
 ]
 TUNNELS: list[tuple[type[Tunnel], str]] = [
     (NeverReconnects, "after everything healed"),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import os
+import random
+import struct
 import subprocess
 import sys
 from collections import Counter
@@ -14,16 +16,23 @@ from pathlib import Path
 
 import pytest
 
+from oxidized.ffi.dataplane import HEADER_PROFILES
+from tests.sim import compression
 from tests.sim.clock import NodeClock
+from tests.sim.flows import Flow, Flows, checksum
 from tests.sim.ledger import Ledger, SimFailure, inner_packet, uid_of
 from tests.sim.link import MS, Link, LinkFaults, S
+from tests.sim.load import inside
 from tests.sim.pcap import PcapWriter
 from tests.sim.plan import FAULTS
 from tests.sim.regressions import REGRESSIONS
 from tests.sim.run import DEFAULT, Options, make_plan, run_many, run_seed, tell_failure
+from tests.sim.watches import REPLACED, HoldWatch, SessionWatch
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = int(os.environ.get("OXI_SIM_SEEDS", "60"))
+STRAINED = 24
+STRAIN = frozenset({"late", "reorder", "jitter", "burst", "short-loss", "replace", "duplicate", "flood"})
 REPLAYED = (3, 8, 19)  # with and without handshakes, with many faults
 
 
@@ -32,6 +41,14 @@ def test_seed(seed: int) -> None:
     verdict = run_seed(seed)
     assert not verdict.failure, tell_failure(verdict, DEFAULT)
     assert verdict.delivered > 0
+
+
+@pytest.mark.parametrize("seed", range(STRAINED))
+def test_compression_is_strained(seed: int) -> None:
+    """All that could make the two ends of a context disagree, at once; with planes alone every other time."""
+    options = Options(has_handshakes=seed % 2 == 0, always=STRAIN)
+    verdict = run_seed(1000 + seed, options)
+    assert not verdict.failure, tell_failure(verdict, options)
 
 
 @pytest.mark.parametrize("seed", REPLAYED)
@@ -71,9 +88,76 @@ def test_runs_show_what_they_are_for() -> None:
         "drop transmit too-big", "drop transmit pool-empty", "event PeerDown silent", "event PeerDown bye",
         "event Rekeyed", "event Pong", "event Roamed", "event TransportChanged quic as the peer sends",
         "event MtuChanged", "told too big", "control retry-sent", "control replaced",
-        "control handshake-timeout",
+        "control handshake-timeout", "calls coded", "runs that lost nothing", "compression setups",
+        "compression passed_packets", "compression whole_packets tcp", "compression payloads_restored",
+        "compression bundled_in_packets", "compression payload_packets syslog",
+        "compression payload_packets mqtt", "compression payload_packets http",
+        "compression payload_packets none",
+        *(f"compression restored_packets {profile}" for profile in HEADER_PROFILES),
     }  # fmt: skip
     assert wanted <= seen.keys(), sorted(wanted - seen.keys())
+
+
+def test_flows_are_what_they_say() -> None:
+    """All kinds, of both address families: whole packets with right checksums, no two alike, named."""
+    addresses = {"hub": inside("hub").addresses, "edge1": inside("edge1").addresses}
+    seen: set[bytes] = set()
+    for seed in range(40):
+        flows = Flows(addresses, [("edge1", "hub"), ("hub", "edge1")], random.Random(seed))
+        for uid in range(100):
+            flow, _ = flows.draw()
+            packet = flow.packet(uid)
+            is_v6 = packet[0] >> 4 == 6
+            length = int.from_bytes(packet[4:6], "big") + 40 if is_v6 else int.from_bytes(packet[2:4], "big")
+            assert length == len(packet) and (is_v6 or checksum(packet[:20]) == 0)
+            assert uid_of(packet) == (None if flow.kind == "acks" else uid)
+            assert packet not in seen
+            seen.add(packet)
+
+
+def test_compression_is_drawn_in_every_shape() -> None:
+    drawn = [
+        compression.draw(seed, name, boot)
+        for seed in range(60)
+        for name in ("hub", "edge1")
+        for boot in (0, 1)
+    ]
+    assert {compression.flows_of(each) for each in drawn} == {0, 16, 64, 130}
+    assert {each.headers for each in drawn} == {"auto", "all", "off"}
+    assert {(each.bundle, each.accept_payload, len(each.rules)) for each in drawn} == {
+        (bundle, takes, rules) for bundle in (True, False) for takes in (True, False) for rules in (0, 2, 4)
+    }
+    assert {ns for each in drawn for ns in compression.holds_of(each)} == set(compression.HOLDS_NS)
+
+
+def test_a_hold_ends_with_the_bound_of_its_class() -> None:
+    flow = Flow("rtp", "edge1", "hub", "10.9.1.1", "10.9.0.1", random.Random(1), is_steady=True)
+    call, other = flow.packet(1), inner_packet("10.9.1.1", "10.9.0.1", 2, 60)
+    watch = HoldWatch((2 * MS, 0, MS))
+    watch.pushed(10 * MS, [call, other, inner_packet("10.9.1.1", "10.9.0.1", 3, 600)])
+    assert [watch.may_hold(ns) for ns in (10 * MS, 11 * MS - 1, 11 * MS, 12 * MS - 1, 12 * MS)] == [
+        2,
+        2,
+        1,
+        1,
+        0,
+    ]
+
+
+def test_who_was_overtaken_and_who_was_replaced() -> None:
+    def datagram(index: int, pn: int) -> bytes:
+        return struct.pack(">II", index, pn)
+
+    watch = SessionWatch()
+    watch.peer(0)
+    watch.installed(0, 7, may_send=True)
+    watch.installed(0, 9, may_send=True)
+    came = [datagram(7, 5), datagram(7, 6), datagram(7, 1), datagram(9, 0), datagram(7, 7), datagram(8, 1)]
+    runs = [(len(run), overtaken) for run, overtaken in watch.runs(came, came)]
+    assert runs == [(2, 0), (1, 5), (1, 0), (1, REPLACED), (1, 0)]
+    assert not watch.all_could_send() and watch.all_could_send()
+    watch.dropped(0)
+    assert not watch.all_could_send()
 
 
 def test_no_faults_means_nothing_is_dropped() -> None:

@@ -13,27 +13,30 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TextIO
 
 from oxidized.core.events import HandshakeRejected, PeerDown, Resolve, TransportChanged, TunnelEvent
 from oxidized.core.plane import Address
 from oxidized.core.tunnel import Tunnel
-from tests.sim import accounts, keyed, too_big
+from tests.sim import accounts, compression, keyed, too_big
 from tests.sim.accounts import CountedPlane
 from tests.sim.clock import NodeClock
 from tests.sim.dice import seeded
+from tests.sim.flows import Flow, Flows
 from tests.sim.judge import Judge
-from tests.sim.ledger import Ledger, SimFailure
+from tests.sim.ledger import Ledger, Sent, SimFailure
 from tests.sim.link import MS, S
 from tests.sim.load import Load, inside
 from tests.sim.network import Network, Where
 from tests.sim.node import Node
 from tests.sim.pcap import PcapWriter
-from tests.sim.plan import HUB, PATH_PAYLOADS_MAX, Happening, NodeKnobs, Plan
+from tests.sim.plan import HUB, PATH_PAYLOADS_MAX, Happening, Plan
 from tests.sim.reloads import Step, reload
 from tests.sim.setup import Identities, keyed_peers, tunnel_settings
 
 BOOKS_NS = 250 * MS
+FLOOD_PACKETS = 300  # so small that a few datagrams bring more than the smallest pool has buffers
 KEY_AGE_NS_MAX = 600 * S
 STEPS_MAX = 2_000_000  # things that happen in one run, about a hundred times the usual
 
@@ -65,14 +68,17 @@ class World:
         self._changing: set[str] = set()  # nodes in the middle of a reload
         identities = Identities((HUB, *plan.edges))
         self.settings = {name: tunnel_settings(plan, name, identities) for name in (HUB, *plan.edges)}
-        self.plan = plan
-        self.rng = rng
         self.is_healed = False
         self.now_ns = 0
         self.steps = 0
         self.seen: Counter[str] = Counter()  # what the run has shown, so that a test can tell it shows enough
         self.ledger = Ledger()
         self.load = Load(plan, rng, self.ledger)
+        self._flow_dice = random.Random(f"flows of {plan.seed}")
+        ways = [way for edge in plan.edges for way in ((edge, HUB), (HUB, edge))]
+        addresses = {name: inside(name).addresses for name in (HUB, *plan.edges)}
+        self.flows = Flows(addresses, ways, self._flow_dice)
+        self._boots = dict.fromkeys(addresses, 0)
         self.network = Network(plan, rng, self)
         self.nodes: dict[str, Node] = {}
         self.judge = Judge(self)
@@ -110,7 +116,7 @@ class World:
         for name in (HUB, *plan.edges):
             knobs = plan.knobs[name]
             clock = NodeClock(0, knobs.offset_ns + S, knobs.drift_ppm)
-            self.nodes[name] = Node(name, self, clock, self._plane(knobs), knobs.lag_ns)
+            self.nodes[name] = Node(name, self, clock, self._plane(name), knobs.lag_ns)
         for name in self.nodes:
             self._boot(name)
         for happening in plan.happenings:
@@ -118,11 +124,13 @@ class World:
         for kind in plan.rates:
             self._attack_later(kind)
         self._load_later()
+        self._flows_later()
         self.at(plan.chaos_ns, self._heal)
         self.at(BOOKS_NS, self._books)
 
-    def _plane(self, knobs: NodeKnobs) -> CountedPlane:
-        return self._plane_class(
+    def _plane(self, name: str) -> CountedPlane:
+        knobs = self.plan.knobs[name]
+        plane = self._plane_class(
             peers_max=len(self.plan.edges),
             routes_max=32,
             pool_pkts=knobs.pool_pkts,
@@ -132,7 +140,12 @@ class World:
             # A control connection that a NAT has cut is noticed when the edge speaks, once a minute at least:
             # with the short rekey times of these runs keys must not be worn before that.
             key_age_ns_max=KEY_AGE_NS_MAX,
+            **compression.plane_conf(knobs.compression, name),
         )
+        if knobs.compression.rules:
+            plane.compression_set(knobs.compression.rules)
+            plane.oracle_set(None, self._boots[name])
+        return plane
 
     def say(self, text: str) -> None:
         if self._log is not None:
@@ -158,13 +171,19 @@ class World:
             return None
         return node.brain, peer, node.clock.local_ns(self.now_ns)
 
+    def _payload_max(self, edge: str) -> int:
+        """A bundle is as large as the path carries, so each end must know what the other takes."""
+        knobs = self.plan.knobs
+        return min(knobs[name].mtu_bytes for name in (HUB, edge)) + accounts.OVERHEAD_BYTES
+
     def _courier(self, edge: str) -> None:
         """New keys for an edge and the hub, if both are there."""
         ends = (self._keyed(edge, HUB), self._keyed(HUB, edge))
         if ends[0] is not None and ends[1] is not None:
-            payload_max = self.plan.knobs[edge].mtu_bytes + accounts.OVERHEAD_BYTES
+            payload_max = self._payload_max(edge)
             where = self._hub_address(edge)
-            self._pairs[edge] = keyed.courier(self.rng, ends[0], ends[1], where, payload_max)
+            settings = self.plan.knobs[edge].compression, self.plan.knobs[HUB].compression
+            self._pairs[edge] = keyed.courier(self.rng, ends[0], ends[1], where, payload_max, settings)
             self.wake(self.nodes[HUB], self.now_ns)
             self.wake(self.nodes[edge], self.now_ns)
 
@@ -188,13 +207,19 @@ class World:
         self.at(self.now_ns + h.for_ns, lambda: self._start(h.target))
 
     def _start(self, name: str) -> None:
-        old, knobs = self.nodes[name], self.plan.knobs[name]
+        old, plan = self.nodes[name], self.plan
         self._note_seen(old)
+        self.judge.compression.plane_ends(old.plane)
+        self._boots[name] += 1
+        plan.knobs[name] = knobs = replace(
+            plan.knobs[name], compression=compression.draw(plan.seed, name, self._boots[name])
+        )
+        self.settings[name] = replace(self.settings[name], compression=compression.bounded(knobs.compression))
         old.plane.close()
         local_ns = old.clock.local_ns(self.now_ns)
         clock = NodeClock(self.now_ns, local_ns + self.rng.randrange(S), knobs.drift_ppm)
         lag_ns = 0 if self.is_healed else knobs.lag_ns
-        self.nodes[name] = Node(name, self, clock, self._plane(knobs), lag_ns)
+        self.nodes[name] = Node(name, self, clock, self._plane(name), lag_ns)
         self.say(f"{name} starts")
         self._boot(name)
 
@@ -212,6 +237,7 @@ class World:
         if is_frozen:
             node.clock.thaw(self.now_ns)
         node.is_suspended = False
+        node.is_disturbed = True
         self.say(f"{node.name} resumes")
         self.wake(node, self.now_ns)
 
@@ -252,9 +278,18 @@ class World:
         for edge in self.plan.edges:
             end = self._keyed(edge, HUB)
             if end is not None:
-                mtu_bytes = self.plan.knobs[edge].mtu_bytes
                 where = self._hub_address(edge)
-                end[0].plane.path_set(end[0].handles[HUB], 0, where, mtu_bytes + accounts.OVERHEAD_BYTES)
+                end[0].plane.path_set(end[0].handles[HUB], 0, where, self._payload_max(edge))
+
+    def _begin_replace(self, h: Happening) -> None:
+        """By courier at once; tunnels do it when they notice that their control connection is gone."""
+        if self.plan.has_handshakes:
+            self.network.rebind(h.target, is_new_host=False)
+            return
+        for way, call in self.flows.calls.items():
+            if h.target in way:
+                self.feed_flow(call, 1)
+        self.at(self.now_ns + MS // 5, lambda: self._courier(h.target))  # while they are held
 
     def _begin_hub_restart(self, h: Happening) -> None:
         self._restart(h)
@@ -266,6 +301,7 @@ class World:
         node = self.nodes[h.target]
         if not node.is_suspended:
             node.clock.jump(self.now_ns, h.for_ns)
+            node.is_disturbed = True
             self.wake(node, self.now_ns)
 
     def _begin_suspend(self, h: Happening) -> None:
@@ -321,6 +357,27 @@ class World:
         if self.rng.random() < 0.05:
             self.judge.ping(name)
         self._load_later()
+
+    def _flows_later(self) -> None:
+        gap_ns = int(self._flow_dice.expovariate(1.0) * self.flows.gap_ns)
+        self.at(self.now_ns + gap_ns, self._flow_burst)
+
+    def _flow_burst(self) -> None:
+        if not self.is_healed:
+            self.feed_flow(*self.flows.draw(), shuffled=self._flow_dice.random() < 0.1)
+            if "flood" in self.plan.faults and self._flow_dice.random() < 0.02:
+                self.feed_flow(self._flow_dice.choice(list(self.flows.calls.values())), FLOOD_PACKETS)
+            self._flows_later()
+
+    def feed_flow(self, flow: Flow, count: int, *, shuffled: bool = False) -> list[Sent]:
+        """The next packets of a flow, from its sender."""
+        made = [self.ledger.add(flow.packet, flow.owner, self.now_ns, may_arrive=True) for _ in range(count)]
+        for entry in made:
+            entry.carried_by.add(flow.sender)
+        if shuffled:
+            self._flow_dice.shuffle(made)
+        self.feed(flow.sender, [entry.packet for entry in made])
+        return made
 
     def feed(self, name: str, packets: list[bytes]) -> None:
         node = self.nodes[name]
