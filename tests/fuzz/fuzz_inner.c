@@ -193,7 +193,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     input in = { data, size };
     memset(&w, 0, sizeof w);
     uint8_t suite = input_number(&in, 1) & 1 ? OXI_SUITE_AES256GCM : OXI_SUITE_CHACHA20POLY1305;
-    ends_open(&w.left, &w.right, suite);
+    ends_open(&w.left, &w.right, suite, NULL);
     while (in.left && w.pushed < PKTS_MAX)
         push_batch(&w, &in);
     carry_and_compare(&w);

@@ -288,7 +288,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static world w;
     input in = { data, size };
-    ends_open(&w.ends[0], &w.ends[1], OXI_SUITE_AES256GCM);
+    ends_open(&w.ends[0], &w.ends[1], OXI_SUITE_AES256GCM, NULL);
     w.now_ns = w.ends[0].now_ns;
     for (uint32_t i = 0; i < OPS_MAX && in.left; i++) {
         uint8_t which = (uint8_t)input_number(&in, 1);
