@@ -1,4 +1,4 @@
-"""Compression in the packet path: what goes in at one end comes out at the other, with fewer bytes between."""
+"""Compression in the packet path: what goes in at one end comes out at the other, in fewer bytes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from scapy.layers.inet6 import IPv6
 
 from oxidized.core.plane import Compression, PayloadRule, SessionKeys, Suite
 from oxidized.ffi.dataplane import LZ_DICTIONARIES, LZ_DIGEST
-from tests.native.rig import INNER_A, INNER_B, MS, S, Fate, Pair, drops, key, sums_must_hold
+from tests.native.rig import HUB, INNER_A, INNER_B, MS, S, Fate, Pair, drops, ipv6, key, sums_must_hold
 
 BOTH = Compression(tx_flows=64, rx_flows=64, tx_dictionaries=LZ_DIGEST, rx_dictionaries=LZ_DIGEST)
 HEADERS = Compression(tx_flows=64, rx_flows=64)
+OTHER_DICTIONARIES = Compression(tx_dictionaries=LZ_DIGEST ^ 1, rx_dictionaries=LZ_DIGEST ^ 1)
 SYSLOG = PayloadRule(514, 17, LZ_DICTIONARIES.index("syslog"))
 
 
@@ -27,8 +28,9 @@ def make(compression: Compression = HEADERS, **more: Any) -> Pair:
 
 
 def voice(n: int, call: int = 0, size: int = 20) -> bytes:
-    rtp = struct.pack(">BBHII", 0x80, 18, n & 0xFFFF, 160 * n & 0xFFFFFFFF, 1000 + call) + bytes([n & 255]) * size
-    return bytes(IP(src=INNER_A, dst=INNER_B, id=0, flags="DF") / UDP(sport=6000 + call, dport=7000) / rtp)
+    rtp = struct.pack(">BBHII", 0x80, 18, n & 0xFFFF, 160 * n & 0xFFFFFFFF, 1000 + call)
+    ip = IP(src=INNER_A, dst=INNER_B, id=0, flags="DF")
+    return bytes(ip / UDP(sport=6000 + call, dport=7000) / rtp / (bytes([n & 255]) * size))
 
 
 def tcp(n: int, size: int = 0, flags: str = "A") -> bytes:
@@ -43,8 +45,10 @@ def six(n: int) -> bytes:
 
 def log(n: int) -> bytes:
     dice = random.Random(n)
-    text = f"<134>1 2026-03-{n % 28 + 1:02}T10:{n % 60:02}:00Z host{dice.randrange(99)} app {dice.randrange(9999)} - - "
-    text += f"connection from 10.1.{dice.randrange(256)}.{dice.randrange(256)} closed after {dice.randrange(900)} ms"
+    text = f"<134>1 2026-03-{n % 28 + 1:02}T10:{n % 60:02}:00Z "
+    text += f"host{dice.randrange(99)} app {dice.randrange(9999)} - - "
+    text += f"connection from 10.1.{dice.randrange(256)}.{dice.randrange(256)} "
+    text += f"closed after {dice.randrange(900)} ms"
     return bytes(IP(src=INNER_A, dst=INNER_B) / UDP(sport=514, dport=514) / text.encode())
 
 
@@ -70,8 +74,9 @@ def test_a_voice_packet_costs_one_byte_of_header() -> None:
     pair = make()
     must_be_whole(pair, drive(pair, [[voice(n)] for n in range(500)]))
     stats = pair.edge.compression_stats()
-    assert stats["header_packets"]["rtp"] >= 498
-    assert stats["coded_bytes"]["rtp"] - stats["header_packets"]["rtp"] < 1.12 * stats["header_packets"]["rtp"] + 80
+    count = stats["header_packets"]["rtp"]
+    assert count >= 498
+    assert stats["coded_bytes"]["rtp"] - count < 1.12 * count + 80
     assert stats["setups"] < 10
     path = pair.edge.peer_counters(pair.edge_peer).paths[0]
     assert path.tx_bytes / 500 < 24 + 20 + 2 + 2.2, "UDP payload, acknowledgements of the other way with it"
@@ -85,6 +90,21 @@ def test_eight_calls_in_one_datagram() -> None:
     assert sorted(pair.at_hub) == sorted(sent)
     path = pair.edge.peer_counters(pair.edge_peer).paths[0]
     assert (path.tx_bytes + 28 * path.tx_packets) / len(sent) < 31
+
+
+@pytest.mark.parametrize("mtu_bytes", [1420, 1512, 9000])
+def test_a_full_bundle_whose_first_header_became_short(mtu_bytes: int) -> None:
+    """It begins further back in its buffer, and must end before that does."""
+    dice = random.Random(1)
+    pair = make(all_headers=True, mtu_bytes=mtu_bytes)
+    pair.edge.path_set(pair.edge_peer, 0, HUB, mtu_bytes + 24)
+    batches = []
+    for n in range(100):
+        udp = UDP(sport=dice.randrange(1 << 16), dport=9, chksum=1)
+        others = [bytes(udp / dice.randbytes(dice.randrange(80, 460))) for _ in range(30)]
+        batches.append([six(n), *(ipv6(payload=each) for each in others)])
+    must_be_whole(pair, drive(pair, batches))
+    assert pair.edge.stats()["bundles_out"] > 100
 
 
 @pytest.mark.parametrize("profile", ["tcp", "udp"])
@@ -101,7 +121,7 @@ def test_other_flows(profile: str) -> None:
     [
         (Compression(rx_flows=64), {}),
         (HEADERS, {"flows": 0}),
-        (Compression(tx_dictionaries=LZ_DIGEST ^ 1, rx_dictionaries=LZ_DIGEST ^ 1), {"compress_payload": True}),
+        (OTHER_DICTIONARIES, {"compress_payload": True}),
     ],
 )
 def test_what_the_other_end_does_not_take_goes_whole(compression: Compression, conf: dict[str, Any]) -> None:
@@ -135,9 +155,8 @@ def test_random_payloads_are_given_up_and_cost_nothing() -> None:
     pair = make(Compression(tx_dictionaries=LZ_DIGEST, rx_dictionaries=LZ_DIGEST), compress_payload=True)
     pair.edge.compression_set([SYSLOG])
     dice = random.Random(3)
-    packets = [
-        bytes(IP(src=INNER_A, dst=INNER_B) / UDP(sport=514, dport=514) / dice.randbytes(900)) for _ in range(200)
-    ]
+    head = IP(src=INNER_A, dst=INNER_B) / UDP(sport=514, dport=514)
+    packets = [bytes(head / dice.randbytes(900)) for _ in range(200)]
     must_be_whole(pair, drive(pair, [[packet] for packet in packets]))
     path = pair.edge.peer_counters(pair.edge_peer).paths[0]
     assert path.tx_bytes == sum(len(packet) + 24 for packet in packets)
@@ -199,7 +218,8 @@ def test_loss_and_reordering_never_change_a_packet(
             return None
         return 10 * MS + (dice.randrange(jitter_ms * MS) if jitter_ms else 0)
 
-    pair = make(BOTH if with_payload else HEADERS, fate=fate, hold_ns=(2 * MS, 0, 1 * MS), compress_payload=True)
+    compression = BOTH if with_payload else HEADERS
+    pair = make(compression, fate=fate, hold_ns=(2 * MS, 0, 1 * MS), compress_payload=True)
     pair.edge.compression_set([SYSLOG])
     sent = drive(pair, batches, gap_ns=7 * MS)
     left = sorted(sent)
@@ -218,7 +238,7 @@ def lossy(seed: int) -> Fate:
 
 
 def test_a_new_session_begins_anew() -> None:
-    """Contexts of the one before are forgotten at both ends; what of it is still under way is a named drop."""
+    """Contexts of the one before are forgotten at both ends; what of it is under way is a named drop."""
     pair = make()
     for n in range(30):
         pair.up([voice(n)])
