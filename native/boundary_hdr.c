@@ -1,5 +1,5 @@
-/* boundary_hdr.c - the door to header compression without a plane: single steps, and whole runs of events with
- * the time that each step takes. */
+/* boundary_hdr.c - the door to header compression without a plane: single steps, and whole runs of events
+ * with the time that each step takes. */
 #include <stdlib.h>
 
 #include "core/hdr.h"
@@ -87,8 +87,8 @@ static void row_fill(oxi_hdr_row *row, const hdr_result *r)
     row->header_bytes = r->header_bytes;
 }
 
-static bool compress(oxi_hdr *h, uint32_t path_id, uint64_t pn, const uint8_t *data, uint32_t len, uint8_t *out,
-                     oxi_hdr_row *row)
+static bool compress(oxi_hdr *h, uint32_t path_id, uint64_t pn, const uint8_t *data, uint32_t len,
+                     uint8_t *out, oxi_hdr_row *row)
 {
     hdr_result r;
     uint64_t begin_ns = io_clock_ns();
@@ -116,8 +116,8 @@ static hdr_verdict restore(oxi_hdr *h, uint32_t path_id, uint64_t pn, const uint
     return verdict;
 }
 
-int oxi_hdr_compress(oxi_hdr *h, uint32_t path_id, uint64_t pn, const uint8_t *data, uint32_t len, uint8_t *out,
-                     oxi_hdr_row *row)
+int oxi_hdr_compress(oxi_hdr *h, uint32_t path_id, uint64_t pn, const uint8_t *data, uint32_t len,
+                     uint8_t *out, oxi_hdr_row *row)
 {
     if (!h || path_id >= OXI_PATHS_MAX || !data || !out || !row)
         return OXI_E_ARG;
@@ -125,8 +125,8 @@ int oxi_hdr_compress(oxi_hdr *h, uint32_t path_id, uint64_t pn, const uint8_t *d
     return compress(h, path_id, pn, data, len, out, row);
 }
 
-int oxi_hdr_restore(oxi_hdr *h, uint32_t path_id, uint64_t pn, const uint8_t *item, uint32_t len, uint8_t *out,
-                    uint32_t cap, oxi_hdr_row *row)
+int oxi_hdr_restore(oxi_hdr *h, uint32_t path_id, uint64_t pn, const uint8_t *item, uint32_t len,
+                    uint8_t *out, uint32_t cap, oxi_hdr_row *row)
 {
     if (!h || path_id >= OXI_PATHS_MAX || !item || !out || !row)
         return OXI_E_ARG;
@@ -157,8 +157,8 @@ static bool arena_reserve(arena *a)
     return true;
 }
 
-static void arrive(oxi_hdr *h, const oxi_hdr_event *e, const uint8_t *data, uint32_t len, const uint8_t *coded,
-                   uint8_t *out, oxi_hdr_row *row)
+static void arrive(oxi_hdr *h, const oxi_hdr_event *e, const uint8_t *data, uint32_t len,
+                   const uint8_t *coded, uint8_t *out, oxi_hdr_row *row)
 {
     row->has_arrived = 1;
     row->verdict = HDR_OK;

@@ -1,4 +1,7 @@
-"""`oxidized`: run the daemon, check a configuration, make keys, try header compression. Each verb imports only what it needs."""
+"""`oxidized`: run the daemon, check a configuration, make keys, try header compression.
+
+Each verb imports only what it needs.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ def _headers_parser(headers: argparse.ArgumentParser) -> None:
     headers.add_argument("--loss", metavar="P", default="0", help="part of the packets lost: 10%% or 0.1")
     headers.add_argument("--burst", metavar="N", type=int, default=1, help="packets lost at a time (1)")
     headers.add_argument("--late", metavar="P:N", default="0:1", help="part that arrives after N later ones")
-    headers.add_argument("--rtt", metavar="TIME", default="40ms", help="until a packet is acknowledged (40ms)")
+    headers.add_argument("--rtt", metavar="TIME", default="40ms", help="until an acknowledgement (40ms)")
     headers.add_argument("--spacing", metavar="TIME", default="20ms", help="from packet to packet (20ms)")
     headers.add_argument("--seed", metavar="N", type=int, default=1, help="of what is lost and late (1)")
     headers.add_argument("--json", metavar="FILE", help="write JSON; - is standard output")

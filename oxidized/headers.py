@@ -1,8 +1,8 @@
 """`oxidized headers`: runs captures through header compression and back, over a link that loses and delays.
 
-Packets leave at equal distances in time, each in a datagram of its own. Losses come one by one or in bursts, some
-packets arrive after later ones, and acknowledgements come a round-trip time after the packet, each with all that
-has arrived by then; they are lost as often as packets. What is restored is compared byte by byte.
+Packets leave at equal distances in time, each in a datagram of its own. Losses come one by one or in bursts,
+some packets arrive after later ones, and acknowledgements come a round-trip time after the packet, each with
+all that has arrived by then; they are lost as often as packets. What is restored is compared byte by byte.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from random import Random
 from typing import Any, Final
 
 from oxidized.errors import Exit
-from oxidized.ffi.dataplane import HeaderEvent, HeaderRow, Headers
+from oxidized.ffi.headers import HeaderEvent, HeaderRow, Headers
 from oxidized.io.capture import CaptureError, read
 
 ROUNDS: Final = 3  # the first of them warms the caches up
@@ -38,7 +38,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Packets of one profile. Header bytes are means without the flow id; a whole packet counts its headers."""
+    """Packets of one profile. Header bytes: means without the flow id; a whole packet counts its headers."""
 
     packets: int
     header_bytes_mean: float
@@ -124,7 +124,7 @@ def _losses(packets: int, link: Link, dice: Random) -> list[bool]:
 
 
 def measure(packets: Sequence[bytes], link: Link, flows: int = 128) -> list[HeaderRow]:
-    """A row for each packet; times are medians over some rounds."""
+    """A row for each packet, of the last round: its times are those of warm caches."""
     events = events_of(len(packets), link)
     rounds = [
         Headers(flows, hash_key=link.seed).run(packets, events)
@@ -183,7 +183,13 @@ def main(files: Sequence[str], link: Link, json_path: str | None) -> int:
     if json_path is None:
         print(_table(found, total))
     else:
-        _json_write(json_path, link, found, total)
+        try:
+            _json_write(json_path, link, found, total)
+        except OSError as error:
+            if json_path == "-":
+                raise
+            print(f"oxidized: {json_path}: {error.strerror}", file=sys.stderr)
+            return Exit.FAILURE
     is_good = not any(part.undecodable or part.wrong for part in total.values())
     return Exit.OK if is_good else Exit.FAILURE
 

@@ -50,67 +50,77 @@ static uint64_t run_down(const replay *r, uint64_t pn, uint64_t scan_end, bool i
     return n;
 }
 
-static void ranges_write(writer *w, const replay *r)
+/* False: there are none but the first. */
+static bool ranges_write(writer *w, const replay *r)
 {
     uint64_t largest = r->next - 1;
     uint64_t scan_end = largest + 1 > ACK_SCAN_PNS ? largest + 1 - ACK_SCAN_PNS : 0;
-    uint8_t *count_at = write_space(w, 1);
     uint64_t run = run_down(r, largest, scan_end, true);
     OXI_ASSERT(run >= 1);
     write_varint(w, run - 1);
-    if (w->is_bad)
-        return;
     uint64_t below = largest - run + 1; /* first packet number not in the run is below - 1 */
-    uint8_t count = 0;
-    while (count < ACK_RANGES_MAX && below > scan_end) {
+    uint8_t *count_at = NULL;
+    while (below > scan_end && (!count_at || *count_at < ACK_RANGES_MAX)) {
         uint64_t gap = run_down(r, below - 1, scan_end, false);
         if (below - gap <= scan_end)
             break;
         run = run_down(r, below - gap - 1, scan_end, true);
-        if (writer_left(w) < 2 * 4 + 8) /* two varints of this size, and the times' count */
+        if (writer_left(w) < 1 + 2 * 4 + 8) /* the count, two varints of this size, and the times' count */
             break;
+        if (!count_at) {
+            count_at = write_space(w, 1);
+            *count_at = 0;
+        }
         write_varint(w, gap - 1);
         write_varint(w, run - 1);
         below -= gap + run;
-        count++;
+        ++*count_at;
     }
-    *count_at = count;
+    return count_at != NULL;
 }
 
-static void times_write(writer *w, const session_path *sp)
+/* False: there are none. */
+static bool times_write(writer *w, const session_path *sp)
 {
-    uint8_t *count_at = write_space(w, 1);
-    if (!count_at)
-        return;
     uint64_t pn = sp->rx.next - 1;
     uint64_t ns = sp->largest_ns;
     uint64_t worth = sp->unacked_bytes / ACK_BYTES_PER_TIME;
     uint64_t known = min_u64(sp->arrival_count, min_u64(worth, ACK_TIMES_MAX));
-    uint8_t count = 0;
-    for (uint64_t i = 0; i < known && writer_left(w) >= 2 * 8; i++) {
+    uint8_t *count_at = NULL;
+    for (uint64_t i = 0; i < known && writer_left(w) >= 1 + 2 * 8; i++) {
         const arrival *a = &sp->arrivals[(sp->arrival_count - 1 - i) % ACK_TIMES_MAX];
+        if (!count_at) {
+            count_at = write_space(w, 1);
+            *count_at = 0;
+        }
         write_varint(w, pn - a->pn);
         write_varint(w, (ns - a->ns) / 1000);
         pn = a->pn;
         ns = a->ns;
-        count++;
+        ++*count_at;
     }
-    *count_at = count;
+    return count_at != NULL;
 }
 
 uint32_t ack_write(const session *s, uint32_t path_id, uint64_t now_ns, uint8_t *out, uint32_t cap)
 {
     const session_path *sp = &s->paths[path_id];
-    OXI_ASSERT(sp->rx.next > 0);
+    OXI_ASSERT(sp->rx.next > 0 && path_id <= ACK_PATH);
     writer w = writer_of(out, cap);
     write_u8(&w, FRAME_ACK);
-    write_u8(&w, (uint8_t)path_id);
+    uint8_t *flags = write_space(&w, 1);
+    *flags = (uint8_t)path_id;
     write_varint(&w, sp->rx.next - 1);
-    write_varint(&w, (now_ns - sp->largest_ns) / 1000);
-    write_varint(&w, sp->opened);
-    write_varint(&w, sp->ce);
-    ranges_write(&w, &sp->rx);
-    times_write(&w, sp);
+    write_varint(&w, (now_ns - sp->largest_ns) / ACK_DELAY_UNIT_NS);
+    write_varint(&w, sp->rx.next - sp->opened);
+    if (sp->ce > 0) {
+        *flags |= ACK_HAS_CE;
+        write_varint(&w, sp->ce);
+    }
+    if (ranges_write(&w, &sp->rx))
+        *flags |= ACK_HAS_RANGES;
+    if (times_write(&w, sp))
+        *flags |= ACK_HAS_TIMES;
     OXI_ASSERT(!w.is_bad);
     return (uint32_t)(w.at - out);
 }
@@ -242,10 +252,10 @@ static void span_add(span *s, uint64_t lowest, uint64_t count)
 }
 
 /* Walks ranges and times; false: they contradict themselves or run past the end. */
-static bool lists_read(reader *r, uint64_t largest, uint64_t received, span *out)
+static bool lists_read(reader *r, uint8_t flags, uint64_t largest, uint64_t received, span *out)
 {
-    uint8_t ranges = read_u8(r);
     uint64_t run = read_varint(r);
+    uint8_t ranges = flags & ACK_HAS_RANGES ? read_u8(r) : 0;
     if (ranges > ACK_RANGES_MAX || run > largest)
         return false;
     uint64_t below = largest - run; /* lowest packet number named so far */
@@ -261,7 +271,7 @@ static bool lists_read(reader *r, uint64_t largest, uint64_t received, span *out
         span_add(out, below, more);
     }
     out->is_known = below <= out->from || named == received;
-    uint8_t times = read_u8(r);
+    uint8_t times = flags & ACK_HAS_TIMES ? read_u8(r) : 0;
     if (times > ACK_TIMES_MAX || named > received)
         return false;
     uint64_t pn = largest;
@@ -277,16 +287,18 @@ static bool lists_read(reader *r, uint64_t largest, uint64_t received, span *out
 
 bool ack_read(dp *d, session *s, reader *r, uint64_t now_ns)
 {
-    uint8_t path_id = read_u8(r);
+    uint8_t flags = read_u8(r);
+    uint32_t path_id = flags & ACK_PATH;
     uint64_t largest = read_varint(r);
-    uint64_t delay_us = read_varint(r);
-    uint64_t received = read_varint(r);
-    uint64_t ce = read_varint(r);
-    if (r->is_bad || path_id >= OXI_PATHS_MAX)
+    uint64_t delay_units = read_varint(r);
+    uint64_t missing = read_varint(r);
+    uint64_t ce = flags & ACK_HAS_CE ? read_varint(r) : 0;
+    if (r->is_bad || flags & ~ACK_FLAGS)
         return false;
     session_path *sp = &s->paths[path_id];
-    if (largest >= sp->next_pn || received > largest + 1 || ce > received)
+    if (largest >= sp->next_pn || missing > largest || ce > largest + 1 - missing)
         return false;
+    uint64_t received = largest + 1 - missing;
     peer *pr = &d->peers[s->peer];
     path *pa = &pr->paths[path_id];
     span out = { .from = pa->trains.proof_from, .to = pa->trains.proof_to };
@@ -294,7 +306,7 @@ bool ack_read(dp *d, session *s, reader *r, uint64_t now_ns)
         out.acked = &pr->acked[path_id];
         replay_mark_any(out.acked, largest);
     }
-    if (!lists_read(r, largest, received, &out))
+    if (!lists_read(r, flags, largest, received, &out))
         return false;
     COUNT_ADD(pa->stats.acks_received, 1);
     if (s != pr->current || largest + 1 < sp->acked_next)
@@ -304,7 +316,7 @@ bool ack_read(dp *d, session *s, reader *r, uint64_t now_ns)
     uint64_t sent_ns = sent_when(&pa->sent, largest, now_ns);
     if (is_new && sent_ns && sent_ns <= now_ns && now_ns - sent_ns < RTT_NS_MAX)
         rtt_update(&pa->stats, max_u64(now_ns - sent_ns, 1),
-                   min_u64(delay_us, RTT_NS_MAX / 1000) * 1000);
+                   min_u64(delay_units, RTT_NS_MAX / ACK_DELAY_UNIT_NS) * ACK_DELAY_UNIT_NS);
     loss_update(pa, sp, largest + 1, received);
     train_report report = { largest + 1, sp->received, out.named, out.is_known };
     trains_update(d, &pa->trains, &report);

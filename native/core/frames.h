@@ -6,6 +6,10 @@
 
 enum { FRAME_PADDING = 0x00, FRAME_PING = 0x01, FRAME_PONG = 0x02, FRAME_ACK = 0x03, FRAME_BUNDLE = 0x04 };
 
+/* The second byte of an ACK. */
+enum { ACK_PATH = 0x03, ACK_HAS_CE = 0x04, ACK_HAS_RANGES = 0x08, ACK_HAS_TIMES = 0x10, ACK_FLAGS = 0x1f };
+static_assert(OXI_PATHS_MAX == ACK_PATH + 1, "a path id is two bits");
+
 /* An item is an inner packet in one of three forms; it, or a bundle of them, ends the frames. */
 static inline bool frame_is_whole(uint8_t first) { return first >> 4 == 4 || first >> 4 == 6; }
 static inline bool frame_is_lz(uint8_t first) { return first >> 3 == LZ_FRAME >> 3; }

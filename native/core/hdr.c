@@ -1,14 +1,14 @@
 /* hdr.c - the two entry points: the form a header is coded in, and back.
  *
- * A reference is only ever a candidate whose datagram is acknowledged, so the restorer has run it through this
- * file. Its number's low two bits name it: of those on the path of the packet, sent before it, the one with
- * the highest number. The compressor has at most one of each that it may name, so both mean the same one,
- * whatever was lost, late or doubled. */
+ * A reference is only ever a candidate whose datagram is acknowledged, so the restorer has run it through
+ * this file. Its number's low two bits name it: of those on the path of the packet, sent before it, the one
+ * with the highest number. The compressor has at most one of each that it may name, so both mean the same
+ * one, whatever was lost, late or doubled. */
 #include "hdr_context.h"
 #include "hdr_fields.h"
 #include "l4.h"
 
-enum { FLOW_LONG = 127, LAG_DEEP = 26, LAG_SPARE = 3, CHANGES_MAX = 16, CHANGE_STEP = 4 };
+enum { FLOW_LONG = 127, TCP_BYTES_MAX = 60, LAG_DEEP = 20, LAG_SPARE = 3, CHANGES_MAX = 16, CHANGE_STEP = 4 };
 typedef enum { DISTANCE_SHORT, DISTANCE_LONG, DISTANCE_EXACT } distance_form;
 
 typedef struct coding {
@@ -29,8 +29,8 @@ static const char *const PROFILE_NAMES[HDR_PROFILES] = { "ip", "udp", "rtp", "tc
 static const char *const VERDICT_NAMES[HDR_VERDICTS] = { "ok",          "truncated",         "unknown-flow",
                                                          "unknown-reference", "bad-form", "too-long" };
 
-const char *hdr_profile_name(uint32_t profile) { return profile < HDR_PROFILES ? PROFILE_NAMES[profile] : NULL; }
-const char *hdr_verdict_name(uint32_t verdict) { return verdict < HDR_VERDICTS ? VERDICT_NAMES[verdict] : NULL; }
+const char *hdr_profile_name(uint32_t n) { return n < HDR_PROFILES ? PROFILE_NAMES[n] : NULL; }
+const char *hdr_verdict_name(uint32_t n) { return n < HDR_VERDICTS ? VERDICT_NAMES[n] : NULL; }
 
 /* ---- compress ---- */
 
@@ -41,6 +41,7 @@ static void flow_write(uint32_t flow, writer *w)
         write_u8(w, (uint8_t)(flow - FLOW_LONG));
 }
 
+/* What the packet is with this reference: the distance, what follows from it, and where it differs. */
 static void differ(const hdr_tx_context *c, const hdr_header *h, const hdr_candidate *ref, bool may_switch,
                    hdr_fields *now, hdr_fields *predicted, uint32_t *distance, hdr_difference *d)
 {
@@ -79,6 +80,13 @@ static uint8_t bias_wanted(const hdr_tx_context *c, uint32_t path)
     return lag < LAG_DEEP ? 0 : (uint8_t)min_u64((lag - LAG_SPARE) / HDR_BIAS_UNIT, UINT8_MAX);
 }
 
+/* Too soon after the candidate before. */
+static bool is_early(const coding *k)
+{
+    return k->c->packets - k->c->candidate_at < hdr_spacing(k->c, k->at.path, true);
+}
+
+/* The shortest form of the distance, but for one that would make a candidate where none may be. */
 static void distance_choose(coding *k)
 {
     uint32_t bias = (uint32_t)k->ref->f.bias * HDR_BIAS_UNIT;
@@ -94,8 +102,7 @@ static void distance_choose(coding *k)
         return;
     uint32_t ahead = hdr_implied_ahead(k->ref->f.bias, rest);
     uint16_t number = (uint16_t)(k->ref->number + ahead);
-    bool is_early = k->c->packets - k->c->candidate_at < hdr_spacing(k->c, k->at.path, true);
-    if (ahead && (is_early || !hdr_number_is_free(k->c, &k->at, k->ref, number)))
+    if (ahead && (is_early(k) || !hdr_number_is_free(k->c, &k->at, k->ref, number)))
         return;
     k->form = DISTANCE_SHORT;
     k->is_candidate = ahead > 0;
@@ -110,9 +117,8 @@ static void candidate_choose(coding *k)
     bool is_change = c->shape.profile != HDR_TCP && (k->d.general || k->d.jump);
     if (k->is_candidate)
         return;
-    bool is_due = since >= hdr_spacing(c, k->at.path, false);
-    bool may_change = since >= hdr_spacing(c, k->at.path, true) && c->changes < CHANGES_MAX;
-    if (is_change && !is_due && may_change && !is_covered(k)) {
+    bool is_due = since >= HDR_SPACING_MIN && since >= hdr_spacing(c, k->at.path, false);
+    if (is_change && !is_due && c->changes < CHANGES_MAX && !is_early(k) && !is_covered(k)) {
         is_due = true;
         c->changes = (uint8_t)(c->changes + CHANGE_STEP);
     }
@@ -178,6 +184,7 @@ static void form_write(const coding *k, writer *w)
     hdr_carried_write(&k->c->shape, k->d.general, &k->h->now, &k->predicted, w);
 }
 
+/* To cheaper modes of identification: not while a candidate that has them is on its way. */
 static bool may_switch_modes(const hdr_tx_context *c, const hdr_fields *now)
 {
     const hdr_candidate *newest = &c->slots[c->newest % HDR_SLOTS];
@@ -268,7 +275,8 @@ bool hdr_compress(hdr_tx *tx, const replay *acked, uint32_t path, uint64_t pn, c
         return false;
     if (k.is_candidate)
         hdr_candidate_sent(c, k.number, path, pn, &h.now);
-    result->kind = is_setup ? HDR_SETUP : k.d.is_extended || k.form == DISTANCE_EXACT ? HDR_EXTENDED : HDR_BASE;
+    bool is_extended = k.d.is_extended || k.form == DISTANCE_EXACT;
+    result->kind = is_setup ? HDR_SETUP : is_extended ? HDR_EXTENDED : HDR_BASE;
     return true;
 }
 
@@ -287,8 +295,8 @@ typedef struct restoring {
     hdr_once once;
 } restoring;
 
-/* Whether a set-up begins a flow that this context does not know yet; one of the flow before that comes late is
- * restored, but not kept. On one path the packet numbers tell; across paths the numbers of candidates. */
+/* Whether a set-up begins a flow that this context does not know yet; one of the flow before that comes late
+ * is restored, but not kept. On one path the packet numbers tell; across paths the numbers of candidates. */
 static bool is_newer_flow(const hdr_rx_context *c, const restoring *x, uint16_t number)
 {
     const hdr_candidate *newest = NULL;
@@ -325,6 +333,12 @@ static bool flow_takes_over(restoring *x, const hdr_header *h, uint16_t number)
     return true;
 }
 
+/* With the options that are there, within what the data offset can say. */
+static bool sack_fits(const hdr_shape *s, uint32_t sack_bytes)
+{
+    return sack_bytes == 0 || s->header_bytes - s->l4_at + sack_bytes <= TCP_BYTES_MAX;
+}
+
 static hdr_verdict restore_setup(restoring *x, uint8_t *out, uint32_t cap, hdr_result *result)
 {
     hdr_header h;
@@ -333,12 +347,12 @@ static hdr_verdict restore_setup(restoring *x, uint8_t *out, uint32_t cap, hdr_r
     if (verdict != HDR_OK)
         return verdict;
     uint32_t sack = h.once.sack_count ? hdr_sack_bytes(&h.once) : 0;
-    if (sack && h.shape.header_bytes - h.shape.l4_at + sack > TCP_HEADER + 40)
+    if (!sack_fits(&h.shape, sack))
         return HDR_BAD_FORM;
+    if (flow_takes_over(x, &h, number))
+        hdr_keep(x->c, number, x->path, x->pn, &h.now); /* also when there is no room for the packet */
     if (!hdr_chain_build(&h.shape, h.fixed, &h.now, &h.once, x->r.at, (uint32_t)reader_left(&x->r), out, cap))
         return HDR_TOO_LONG;
-    if (flow_takes_over(x, &h, number))
-        hdr_keep(x->c, number, x->path, x->pn, &h.now);
     result->kind = HDR_SETUP;
     result->profile = h.shape.profile;
     result->header_bytes = (uint16_t)(h.shape.header_bytes + sack);
@@ -424,8 +438,8 @@ static hdr_verdict fields_read(restoring *x, bool is_extended)
     return x->r.is_bad ? HDR_TRUNCATED : HDR_OK;
 }
 
-/* The compressor learns that this packet has arrived, and not that it could not be restored. If it is a candidate,
- * a later reference to its slot must not find the one before. */
+/* The compressor learns that this packet has arrived, and not that it could not be restored. If it is a
+ * candidate, a later reference to its slot must not find the one before. */
 static void failure_note(restoring *x, uint8_t first)
 {
     static const hdr_candidate none;
@@ -461,12 +475,12 @@ static hdr_verdict restore_by_reference(restoring *x, uint8_t first, uint8_t *ou
     if (verdict != HDR_OK)
         return verdict;
     uint32_t sack = x->once.sack_count ? hdr_sack_bytes(&x->once) : 0;
-    if (sack && s->header_bytes - s->l4_at + sack > TCP_HEADER + 40)
+    if (!sack_fits(s, sack))
         return HDR_BAD_FORM;
-    if (!hdr_chain_build(s, x->c->fixed, &x->now, &x->once, x->r.at, (uint32_t)reader_left(&x->r), out, cap))
-        return HDR_TOO_LONG;
     if (x->ahead)
         hdr_keep(x->c, (uint16_t)(x->ref->number + x->ahead), x->path, x->pn, &x->now);
+    if (!hdr_chain_build(s, x->c->fixed, &x->now, &x->once, x->r.at, (uint32_t)reader_left(&x->r), out, cap))
+        return HDR_TOO_LONG;
     result->kind = is_extended ? HDR_EXTENDED : HDR_BASE;
     result->profile = s->profile;
     result->header_bytes = (uint16_t)(s->header_bytes + sack);

@@ -1,9 +1,9 @@
 /* hdr.h - header compression with acknowledged references (PROTOCOL.md section 9).
  *
  * A compressor and a restorer each keep a context per flow: the bytes of its header that never change, and a
- * few *candidates*, which are the fields of headers that travelled before. A header is coded as the difference
- * to a candidate of which the other side has acknowledged the datagram, so neither loss nor reordering can
- * make the two disagree. Pure: memory, acknowledgements and the hash key are arguments. */
+ * few *candidates*, which are the fields of headers that travelled before. A header is coded as the
+ * difference to a candidate of which the other side has acknowledged the datagram, so neither loss nor
+ * reordering can make the two disagree. Pure: memory, acknowledgements and the hash key are arguments. */
 #ifndef OXI_HDR_H
 #define OXI_HDR_H
 #include "base.h"
@@ -52,14 +52,17 @@ size_t hdr_rx_bytes(uint32_t flows);
 hdr_tx *hdr_tx_init(void *memory, uint32_t flows, uint64_t hash_key);
 hdr_rx *hdr_rx_init(void *memory, uint32_t flows);
 
-/* Code the header of a packet that travels at (path, pn). acked: OXI_PATHS_MAX windows of acknowledged packet
- * numbers. out: HDR_CODED_MAX bytes. True: out holds coded_bytes, and data + header_bytes follows as it is.
- * False: the packet goes whole; the result tells profile and header_bytes all the same. */
+/* Code the header of a packet that travels at (path, pn). acked: OXI_PATHS_MAX windows of acknowledged
+ * packet numbers. out: HDR_CODED_MAX bytes. True: out holds coded_bytes, and data + header_bytes follows as
+ * it is. False: the packet goes whole; the result tells profile and header_bytes all the same. What is coded
+ * has to travel in that datagram: an acknowledgement of a datagram without it would be taken for its own. */
 bool hdr_compress(hdr_tx *tx, const replay *acked, uint32_t path, uint64_t pn, const uint8_t *data,
                   uint32_t len, uint8_t *out, hdr_result *result);
 
 /* Restore the header of an item received at (path, pn) into out. The payload is what follows coded_bytes of
- * the item; header and payload fit cap together. */
+ * the item; header and payload fit cap together. Each item of a datagram that will be acknowledged has to
+ * come here: where there is no room for its packet, with cap 0. Otherwise later ones refer to what is not
+ * there. */
 hdr_verdict hdr_restore(hdr_rx *rx, uint32_t path, uint64_t pn, const uint8_t *item, uint32_t item_len,
                         uint8_t *out, uint32_t cap, hdr_result *result);
 

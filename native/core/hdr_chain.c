@@ -8,8 +8,9 @@
 #include "hdr_state.h"
 #include "l4.h"
 
-enum { EXT_HOP_BY_HOP = 0, EXT_ROUTING = 43, EXT_OPTIONS = 60, EXT_BYTES = 8, PROTOCOL_ICMP = 1, PROTOCOL_IPV4 = 4,
-       PROTOCOL_IPV6 = 41, PROTOCOL_ESP = 50, PROTOCOL_ICMPV6 = 58, PROTOCOL_NONE = 255, IP_BYTES_MAX = 65535 };
+enum { EXT_HOP_BY_HOP = 0, EXT_ROUTING = 43, EXT_OPTIONS = 60, EXT_BYTES = 8, IP_BYTES_MAX = 65535 };
+enum { PROTOCOL_ICMP = 1, PROTOCOL_IPV4 = 4, PROTOCOL_IPV6 = 41, PROTOCOL_ESP = 50, PROTOCOL_ICMPV6 = 58,
+       PROTOCOL_NONE = 255 };
 
 static bool is_extension(uint8_t protocol)
 {
@@ -187,8 +188,8 @@ bool hdr_chain_parse(const uint8_t *data, uint32_t len, bool may_be_rtp, hdr_hea
     if (sum) {
         uint16_t is_there;
         memcpy(&is_there, data + sum, sizeof is_there);
-        uint16_t right = sum_of_transport(s, data, h->header_bytes, data + h->header_bytes, len - h->header_bytes,
-                                          is_there);
+        const uint8_t *payload = data + h->header_bytes;
+        uint16_t right = sum_of_transport(s, data, h->header_bytes, payload, len - h->header_bytes, is_there);
         h->now.sum_mode = is_there == right ? SUM_COMPUTED : is_there == 0 ? SUM_CONSTANT : SUM_CARRIED;
     }
     fields_take(h);

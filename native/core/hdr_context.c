@@ -1,8 +1,8 @@
 /* hdr_context.c - contexts by flow, who may take one over, and candidates from their sending to their end.
  *
- * Contexts lie in two lists by use. New flows are on probation: only what is idle there for some tables' worth
- * of packets, or idle for long among the established, gives way. So a port scan takes turns with itself, and
- * one flow too many goes whole instead of pushing out the others in turn. */
+ * Contexts lie in two lists by use. New flows are on probation: only what is idle there for some tables'
+ * worth of packets, or idle for long among the established, gives way. So a port scan takes turns with
+ * itself, and one flow too many goes whole instead of pushing out the others in turn. */
 #include "hdr_context.h"
 
 static_assert(sizeof(hdr_tx_context) <= 700 && sizeof(hdr_rx_context) <= 700,
@@ -60,11 +60,22 @@ hdr_rx *hdr_rx_init(void *memory, uint32_t flows)
 
 static uint32_t hash_of(uint64_t key, const uint8_t *bytes, uint32_t len) /* len: a multiple of 4 */
 {
-    uint64_t h = key ^ len, w = 0;
-    for (; len >= 8; len -= 8, bytes += 8) {
+    uint64_t h = key ^ len, other = ~key, w, x;
+    for (; len >= 16; len -= 16, bytes += 16) { /* two chains, which the processor walks side by side */
+        memcpy(&w, bytes, 8);
+        memcpy(&x, bytes + 8, 8);
+        h = (h ^ w) * (key | 1);
+        other = (other ^ x) * (key | 1);
+        h ^= h >> 32;
+        other ^= other >> 32;
+    }
+    h ^= other * HASH_MULTIPLIER;
+    if (len >= 8) {
         memcpy(&w, bytes, 8);
         h = (h ^ w) * (key | 1);
         h ^= h >> 32;
+        len -= 8;
+        bytes += 8;
     }
     if (len) {
         uint32_t half;
@@ -97,15 +108,23 @@ static void list_add(hdr_tx *tx, hdr_tx_context *c)
     l->newest = i;
 }
 
+static bool is_flow_of(const hdr_tx_context *c, const hdr_header *h)
+{
+    return memcmp(&c->shape, &h->shape, sizeof c->shape) == 0 &&
+           memcmp(c->fixed, h->fixed, h->shape.header_bytes) == 0;
+}
+
 hdr_tx_context *hdr_tx_find(hdr_tx *tx, const hdr_header *h, uint32_t *hash)
 {
     const hdr_shape *s = &h->shape;
+    uint16_t i = tx->established.newest; /* packets of one flow come in a row */
+    if (i != HDR_NONE && is_flow_of(&tx->contexts[i], h))
+        return &tx->contexts[i];
     *hash = hash_of(tx->hash_key + s->profile, h->fixed, s->header_bytes);
-    uint16_t i = tx->buckets[*hash & tx->bucket_mask];
+    i = tx->buckets[*hash & tx->bucket_mask];
     for (uint32_t n = 0; i != HDR_NONE && n < HDR_CHAIN_MAX; n++) {
         hdr_tx_context *c = &tx->contexts[i];
-        if (c->hash == *hash && memcmp(&c->shape, s, sizeof *s) == 0 &&
-            memcmp(c->fixed, h->fixed, s->header_bytes) == 0)
+        if (c->hash == *hash && is_flow_of(c, h))
             return c;
         i = c->bucket_next;
     }
@@ -181,8 +200,8 @@ void hdr_tx_used(hdr_tx *tx, hdr_tx_context *c, uint32_t path)
     list_add(tx, c);
 }
 
-/* What looks like RTP is taken for it at once where it comes with the marks of voice, otherwise when two packets
- * show the same source. A pair of ports that shows one source after the other is something else. */
+/* What looks like RTP is taken for it at once where it comes with the marks of voice, otherwise when two
+ * packets show the same source. A pair of ports that shows one source after the other is something else. */
 hdr_rtp_doubt hdr_tx_doubt(hdr_tx *tx, const hdr_header *h)
 {
     const uint8_t *l4 = h->fixed + h->shape.l4_at;
@@ -211,8 +230,9 @@ static void lag_follow(hdr_tx_context *c, const hdr_candidate *k)
 static bool is_acked(const hdr_candidate *k, const replay *acked)
 {
     const replay *seen = &acked[k->path];
-    bool is_within = k->pn < seen->next && seen->next - k->pn <= REPLAY_WINDOW;
-    return k->state == CANDIDATE_ACKED || (k->state == CANDIDATE_SENT && is_within && replay_has(seen, k->pn));
+    if (k->state != CANDIDATE_SENT)
+        return k->state == CANDIDATE_ACKED;
+    return k->pn < seen->next && seen->next - k->pn <= REPLAY_WINDOW && replay_has(seen, k->pn);
 }
 
 /* A candidate that is acknowledged no sooner than one of another path with a higher number may have come too
@@ -244,9 +264,9 @@ void hdr_acks_look(hdr_tx_context *c, const replay *acked)
     }
 }
 
-/* On one path what was sent first mostly arrives first: three candidates in flight and the one in use are four.
- * Between paths a packet may arrive a whole lag later than what was sent after it. A reference may be three lags
- * old, and one candidate for each lag leaves it among those that are kept. */
+/* On one path what was sent first mostly arrives first: three candidates in flight and the one in use are
+ * four. Between paths a packet may arrive a whole lag later than what was sent after it. A reference may be
+ * three lags old, and one candidate for each lag leaves it among those that are kept. */
 uint32_t hdr_spacing(const hdr_tx_context *c, uint32_t path, bool is_implied)
 {
     uint32_t paths = 0, lag = 0;
@@ -261,7 +281,8 @@ uint32_t hdr_spacing(const hdr_tx_context *c, uint32_t path, bool is_implied)
         return (uint32_t)max_u64(lag, HDR_SPACING_MIN);
     if (is_implied)
         return lag / HDR_SLOTS;
-    return lag > HDR_LAG_SHALLOW ? (uint32_t)max_u64(lag / (HDR_SLOTS - 1) + 2, HDR_SPACING_MIN) : HDR_SPACING_MIN;
+    lag = lag > HDR_LAG_SHALLOW ? lag / (HDR_SLOTS - 1) + 2 : 0;
+    return (uint32_t)max_u64(lag, HDR_SPACING_MIN);
 }
 
 bool hdr_candidate_is_lost(const hdr_tx_context *c, const replay *acked, const hdr_candidate *k)
@@ -284,7 +305,8 @@ hdr_candidate *hdr_reference_pick(hdr_tx_context *c, uint32_t path)
     return best;
 }
 
-bool hdr_number_is_free(const hdr_tx_context *c, const hdr_place *at, const hdr_candidate *ref, uint16_t number)
+bool hdr_number_is_free(const hdr_tx_context *c, const hdr_place *at, const hdr_candidate *ref,
+                        uint16_t number)
 {
     const hdr_candidate *k = &c->slots[number % HDR_SLOTS];
     if ((int16_t)(uint16_t)(number - c->newest) <= 0 || k == ref)

@@ -112,6 +112,7 @@ struct hdr_rx {
 };
 
 /* ---- compressor ---- */
+/* hash: for hdr_tx_admit() where there is none. */
 hdr_tx_context *hdr_tx_find(hdr_tx *tx, const hdr_header *h, uint32_t *hash);
 hdr_tx_context *hdr_tx_admit(hdr_tx *tx, const hdr_header *h, uint32_t hash); /* NULL: no place for it */
 void hdr_tx_used(hdr_tx *tx, hdr_tx_context *c, uint32_t path);
@@ -120,13 +121,15 @@ void hdr_acks_look(hdr_tx_context *c, const replay *acked);
 /* The newest candidate that may be named, one of this path before others. NULL: none. */
 hdr_candidate *hdr_reference_pick(hdr_tx_context *c, uint32_t path);
 /* Whether a packet of the datagram (path, pn) may become the candidate of this number. ref NULL: a set-up. */
-bool hdr_number_is_free(const hdr_tx_context *c, const hdr_place *at, const hdr_candidate *ref, uint16_t number);
-bool hdr_number_next(const hdr_tx_context *c, const hdr_place *at, const hdr_candidate *ref, uint16_t *number);
+bool hdr_number_is_free(const hdr_tx_context *c, const hdr_place *at, const hdr_candidate *ref,
+                        uint16_t number);
+bool hdr_number_next(const hdr_tx_context *c, const hdr_place *at, const hdr_candidate *ref,
+                     uint16_t *number);
 void hdr_candidate_sent(hdr_tx_context *c, uint16_t number, uint32_t path, uint64_t pn, const hdr_fields *f);
 bool hdr_candidate_is_lost(const hdr_tx_context *c, const replay *acked, const hdr_candidate *k);
 uint32_t hdr_distance(const hdr_tx_context *c, const hdr_fields *now, const hdr_candidate *ref);
-/* Packets of the flow that lie at least between two candidates, so that what is under way to the restorer does
- * not find its reference pushed out; is_implied: the distance alone would make it one. */
+/* Packets of the flow that lie at least between two candidates, so that what is under way to the restorer
+ * does not find its reference pushed out; is_implied: the distance alone would make it one. */
 uint32_t hdr_spacing(const hdr_tx_context *c, uint32_t path, bool is_implied);
 void hdr_trend_follow(hdr_tx_context *c, hdr_header *h);
 /* Keeps modes of the reference where they do as well as those that the trend suggests. */
@@ -141,7 +144,8 @@ void hdr_keep_failed(hdr_rx_context *c, uint32_t slot, uint32_t path, uint64_t p
 void hdr_keep(hdr_rx_context *c, uint16_t number, uint32_t path, uint64_t pn, const hdr_fields *f);
 
 /* ---- both ---- */
-/* By a short distance alone; 0: it makes no candidate, otherwise how far its number is above the reference's. */
+/* By a short distance alone; 0: it makes no candidate, otherwise how far its number is above the
+ * reference's. */
 static inline uint32_t hdr_implied_ahead(uint8_t bias, uint32_t distance)
 {
     if (bias)

@@ -1,4 +1,5 @@
-/* hdr_fields.h - codings of single fields, both directions: numbers of 7 bits a byte, differences in zig-zag. */
+/* hdr_fields.h - codings of single fields, both directions: numbers of 7 bits a byte, differences in
+ * zig-zag. */
 #ifndef OXI_HDR_FIELDS_H
 #define OXI_HDR_FIELDS_H
 #include "bytes.h"

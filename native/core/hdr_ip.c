@@ -1,4 +1,5 @@
-/* hdr_ip.c - what every profile shares: TOS, TTL, identification, the transport checksum, the general mask. */
+/* hdr_ip.c - what every profile shares: TOS, TTL, identification, the transport checksum, the general
+ * mask. */
 #include "checksum.h"
 #include "hdr_fields.h"
 #include "hdr_state.h"

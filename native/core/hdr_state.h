@@ -20,7 +20,8 @@ enum {
     HDR_SACK_MAX = 4
 };
 /* First byte of the coded header: extended, slot of the reference, short distance; or one of these. */
-enum { FORM_EXTENDED = 0x80, FORM_SLOT_SHIFT = 5, FORM_DISTANCE = 0x1f, FORM_SETUP = 0x00, FORM_EXACT = 0x20 };
+enum { FORM_EXTENDED = 0x80, FORM_SLOT_SHIFT = 5, FORM_DISTANCE = 0x1f, FORM_SETUP = 0x00,
+       FORM_EXACT = 0x20 };
 /* General mask of an extended form. */
 enum { G_CANDIDATE = 0x80, G_IPID = 0x40, G_TOS_TTL = 0x20, G_CHECKSUM = 0x10, G_STRIDE = 0x08, G_BIAS = 0x04,
        G_FLAGS = 0x02, G_NONE = 0x01 };
@@ -28,8 +29,8 @@ enum { G_CANDIDATE = 0x80, G_IPID = 0x40, G_TOS_TTL = 0x20, G_CHECKSUM = 0x10, G
 enum { R_LONG = 0x80, R_MARKER = 0x40, R_RESIDUAL = 0x20, R_JUMP = 0x10, R_CANDIDATE = 0x08, R_NONE = 0x06,
        R_GENERAL = 0x01, R_CANDIDATE_AHEAD = 2 };
 /* Mask of TCP. */
-enum { T_SEQ = 0x80, T_ACK = 0x40, T_WINDOW = 0x20, T_STAMP = 0x10, T_ECHO = 0x08, T_PSH = 0x04, T_SACK = 0x02,
-       T_GENERAL = 0x01 };
+enum { T_SEQ = 0x80, T_ACK = 0x40, T_WINDOW = 0x20, T_STAMP = 0x10, T_ECHO = 0x08, T_PSH = 0x04,
+       T_SACK = 0x02, T_GENERAL = 0x01 };
 typedef enum { ID_CONSTANT, ID_COUNTS, ID_SWAPPED, ID_CARRIED, ID_DELTA, ID_MODES } hdr_id_mode;
 typedef enum { SUM_COMPUTED, SUM_CARRIED, SUM_CONSTANT, SUM_MODES } hdr_sum_mode;
 

@@ -1,8 +1,8 @@
 /* hdr_tcp.c - TCP (RFC 9293), its time stamps (RFC 7323) and selective acknowledgements (RFC 2018).
  *
- * A mask says which fields are not as predicted: the sequence number by a stride, the echoed time stamp moving
- * along with the own one, the rest as in the reference. Blocks of SACK lie close above the acknowledgement and
- * are coded against it alone. All other options are part of the fixed bytes. */
+ * A mask says which fields are not as predicted: the sequence number by a stride, the echoed time stamp
+ * moving along with the own one, the rest as in the reference. Blocks of SACK lie close above the
+ * acknowledgement and are coded against it alone. All other options are part of the fixed bytes. */
 #include "hdr_fields.h"
 #include "hdr_state.h"
 #include "l4.h"
@@ -10,7 +10,7 @@
 enum { OPTION_END = 0, OPTION_NOP = 1, OPTION_SACK = 5, OPTION_STAMPS = 8, STAMPS_BYTES = 10, SACK_BLOCK = 8,
        SACK_PADDED = 4 };
 
-uint32_t hdr_sack_bytes(const hdr_once *once) { return SACK_PADDED + SACK_BLOCK * (uint32_t)once->sack_count; }
+uint32_t hdr_sack_bytes(const hdr_once *o) { return SACK_PADDED + SACK_BLOCK * (uint32_t)o->sack_count; }
 
 /* Finds the time stamps; takes SACK off the end when it comes last and with its usual padding. */
 void hdr_tcp_options(const uint8_t *tcp, uint32_t tcp_bytes, hdr_header *h)
@@ -92,9 +92,9 @@ void hdr_tcp_differ(const hdr_fields *now, const hdr_fields *ref, const hdr_once
             d->own |= T_SEQ;
     }
     uint32_t moved = now->stamp - ref->stamp;
-    d->own = (uint8_t)(d->own | (now->ack != ref->ack ? T_ACK : 0) | (now->window != ref->window ? T_WINDOW : 0) |
-                       (moved ? T_STAMP : 0) | (now->echo - ref->echo != moved ? T_ECHO : 0) |
-                       (once->sack_count ? T_SACK : 0));
+    d->own = (uint8_t)(d->own | (now->ack != ref->ack ? T_ACK : 0) |
+                       (now->window != ref->window ? T_WINDOW : 0) | (moved ? T_STAMP : 0) |
+                       (now->echo - ref->echo != moved ? T_ECHO : 0) | (once->sack_count ? T_SACK : 0));
     if ((now->flags ^ ref->flags) & ~TCP_PSH || now->reserved != ref->reserved || now->urgent != ref->urgent)
         d->general |= G_FLAGS;
     /* The flag itself stands in the mask, so a base form has that of the reference. */

@@ -1,4 +1,5 @@
-/* hdr_trend.c - how the fields of a flow have moved lately, and so what to predict: strides, identification. */
+/* hdr_trend.c - how the fields of a flow have moved lately, and so what to predict: strides,
+ * identification. */
 #include "hdr_context.h"
 
 enum { ID_ODD = ID_MODES, /* no pattern between two packets */
@@ -11,9 +12,9 @@ static uint8_t id_pattern(uint16_t before, uint16_t now, uint32_t distance, uint
     bool fits[ID_MODES] = { [ID_CONSTANT] = now == before,
                             [ID_COUNTS] = now == (uint16_t)(before + distance),
                             [ID_SWAPPED] = swapped(now) == (uint16_t)(swapped(before) + distance) };
-    if (fits[known])
-        return known;
-    return fits[ID_COUNTS] ? ID_COUNTS : fits[ID_CONSTANT] ? ID_CONSTANT : fits[ID_SWAPPED] ? ID_SWAPPED : ID_ODD;
+    if (fits[known] || fits[ID_COUNTS])
+        return fits[known] ? known : ID_COUNTS;
+    return fits[ID_CONSTANT] ? ID_CONSTANT : fits[ID_SWAPPED] ? ID_SWAPPED : ID_ODD;
 }
 
 static void id_follow(hdr_tx_context *c, uint32_t i, uint32_t distance, hdr_fields *now)

@@ -1,13 +1,14 @@
 /* hdr_udp_rtp.c - RTP over UDP (RFC 3550), recognised by its shape; a wrong guess costs bytes, nothing else.
  *
- * The time stamp is predicted by a stride per sequence number. A silence moves it by a multiple of the stride,
- * which is one number; the marker bit says what no other packet refers to. */
+ * The time stamp is predicted by a stride per sequence number. A silence moves it by a multiple of the
+ * stride, which is one number; the marker bit says what no other packet refers to. */
 #include "hdr_fields.h"
 #include "hdr_state.h"
 #include "l4.h"
 
 enum { RTP_BYTES = 12, RTP_PORT_MIN = 1024, RTP_MARKER = 0x80, RTP_STATIC_TYPES = 35, RTP_DYNAMIC_TYPES = 96,
-       PORTS_MIN = 8000, PORTS_END = 32768, DSCP_EF = 46, AUDIO_STRIDE = 160 /* 20 ms at 8 kHz, RFC 3551 table 4 */ };
+       PORTS_MIN = 8000, PORTS_END = 32768, DSCP_EF = 46,
+       AUDIO_STRIDE = 160 /* 20 ms at 8 kHz, RFC 3551 table 4 */ };
 
 uint32_t hdr_rtp_bytes(const uint8_t *rtp) { return RTP_BYTES + 4U * (rtp[0] & 0x0f); }
 
@@ -26,7 +27,10 @@ bool hdr_rtp_fits(const uint8_t *udp, uint32_t udp_bytes)
 
 static uint32_t type_of(const uint8_t *udp) { return udp[UDP_HEADER + 1] & 0x7f; }
 
-uint32_t hdr_rtp_stride_guess(const uint8_t *udp) { return type_of(udp) < RTP_STATIC_TYPES ? AUDIO_STRIDE : 0; }
+uint32_t hdr_rtp_stride_guess(const uint8_t *udp)
+{
+    return type_of(udp) < RTP_STATIC_TYPES ? AUDIO_STRIDE : 0;
+}
 
 uint32_t hdr_rtp_source(const uint8_t *udp) { return load_be32(udp + UDP_HEADER + 8); }
 

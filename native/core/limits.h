@@ -85,7 +85,7 @@ enum {
     /* Less than this waits for an ACK longer, once the path has settled; and a receive time (5 bytes or so)
      * is told for so many bytes received. */
     ACK_SPARSE_BYTES = 2048,
-    ACK_SPARSE_AFTER = 16,
+    ACK_SPARSE_AFTER = 4,
     ACK_BYTES_PER_TIME = 512,
     ACK_SCAN_PNS = 2048, /* how far below the largest an ACK looks for gaps */
     LOSS_LAG = 4         /* a gap is a loss when it is still there this many ACKs later */
@@ -93,7 +93,8 @@ enum {
 
 #define ACK_DELAY_NS_MIN (5 * NS_PER_MS)
 #define ACK_DELAY_NS_MAX (25 * NS_PER_MS)
-#define ACK_DELAY_NS_SPARSE (250 * NS_PER_MS)
+#define ACK_DELAY_UNIT_NS (8 * 1000ULL)
+#define ACK_DELAY_NS_SPARSE (400 * NS_PER_MS)
 #define COMPRESS_SLOT_NS (10 * NS_PER_MS)
 #define HOLD_NS_MAX (5 * NS_PER_MS)
 #define SESSION_GRACE_NS (10 * NS_PER_S)

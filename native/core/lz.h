@@ -1,4 +1,4 @@
-/* lz.h - payload compression: packets as LZ items and back (PROTOCOL.md, section 9), each by itself.
+/* lz.h - payload compression: packets as LZ items and back (PROTOCOL.md, section 10), each by itself.
  *
  * Nothing is remembered from one packet to the next: what a packet becomes depends on its own bytes and on a
  * dictionary that is public and the same in every build. */

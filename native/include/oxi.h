@@ -388,8 +388,8 @@ uint64_t oxi_tick(oxi_dp *dp, uint64_t now_ns);
 /* [owner] OXI_OFFLOAD_*; none at first. Those of the TUN need tun_has_header. */
 int oxi_offload_set(oxi_dp *dp, uint32_t offload);
 
-/* Header compression by itself: a compressor, a restorer and the windows of what is acknowledged between them,
- * without a plane.  For `oxidized headers` and tests; the plane has its own. */
+/* Header compression by itself: a compressor, a restorer and the windows of what is acknowledged between
+ * them, without a plane.  For `oxidized headers` and tests; the plane has its own. */
 typedef struct oxi_hdr oxi_hdr;
 
 enum {

@@ -4,7 +4,7 @@ A dictionary is text that packets of its class have in common: names of header f
 words of log messages, written by hand and drawn from no traffic; before it stand all times of a day, all
 numbers of four digits and the like, which save a byte or two each. The same text always gives the same
 bytes, and the bytes are part of the wire: another text is another digest, and peers with different digests do
-not use dictionaries with each other (PROTOCOL.md, section 9).
+not use dictionaries with each other (PROTOCOL.md, section 10).
 
 `python -m oxidized.ffi.dictionaries --write` writes the C files; without --write it says which are stale.
 """

@@ -1,7 +1,7 @@
 """Reads packets out of capture files: pcap and pcapng, gzip or not, down to the IP packet.
 
-pcap: draft-ietf-opsawg-pcap; pcapng: draft-ietf-opsawg-pcapng. A file that is not well formed is the operator's
-mistake (CaptureError with file and offset); what the packets hold is theirs.
+pcap: draft-ietf-opsawg-pcap; pcapng: draft-ietf-opsawg-pcapng. A file that is not well formed is the
+operator's mistake (CaptureError with file and offset); what the packets hold is theirs.
 """
 
 from __future__ import annotations
@@ -100,14 +100,17 @@ def _pcap(data: bytes, file: str) -> Iterator[tuple[int, int, bytes]]:
             raise CaptureError(file, at, "ends inside the header of a packet")
         size = struct.unpack_from(order + "I", data, at + 8)[0]
         if size > _RECORD_BYTES_MAX or at + 16 + size > len(data):
-            raise CaptureError(file, at, f"a packet of {size} bytes, of which {len(data) - at - 16} are there")
+            left = len(data) - at - 16
+            raise CaptureError(file, at, f"a packet of {size} bytes, of which {left} are there")
         yield at, link, data[at + 16 : at + 16 + size]
         at += 16 + size
 
 
 def _link_check(link: int, file: str, offset: int) -> None:
     if link not in _RAW | {_ETHERNET, _NULL, _LOOP, _COOKED, _COOKED2}:
-        raise CaptureError(file, offset, f"link type {link} is none of Ethernet, raw IP, Linux cooked, loopback")
+        raise CaptureError(
+            file, offset, f"link type {link}: none of Ethernet, raw IP, Linux cooked, loopback"
+        )
 
 
 def _pcapng(data: bytes, file: str) -> Iterator[tuple[int, int, bytes]]:

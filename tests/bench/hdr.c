@@ -1,8 +1,8 @@
 /* hdr.c - nanoseconds per header, compressed and restored, for a flow of each kind in its steady state.
  *
- * One packet in each datagram, acknowledged two packets later. The best of several rounds, as neighbours on the
- * machine only ever add. Prints lines `hdr/KIND  compress ns  restore ns  header bytes`; test_bench_plane.py
- * builds and runs it. */
+ * One packet in each datagram, acknowledged two packets later. The best of several rounds, as neighbours on
+ * the machine only ever add. Prints lines `hdr/KIND  compress ns  restore ns  header bytes`;
+ * test_bench_plane.py builds and runs it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

@@ -62,6 +62,12 @@ def test_aeads(tmp_path: Path) -> None:
     ]
 
 
+def test_headers(tmp_path: Path) -> None:
+    found = measured(tmp_path, "hdr")
+    kinds = ("rtp", "udp", "esp", "icmp", "tcp-acks", "tcp-inter", "tcp-bulk")
+    assert found == ["hdr/memory", *(f"hdr/{kind}" for kind in kinds)]
+
+
 @pytest.mark.parametrize("suite", Suite, ids=["aes-256-gcm", "chacha20-poly1305"])
 @pytest.mark.parametrize("size", [100, 1420])
 def test_boundary(suite: Suite, size: int) -> None:

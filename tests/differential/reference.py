@@ -91,12 +91,15 @@ class Ack:
     times: tuple[tuple[int, int], ...] = ()
 
     def pack(self) -> bytes:
-        head = bytes([ACK, self.path])
-        head += b"".join(varint(v) for v in (self.largest, self.delay_us, self.received, self.ce))
-        body = bytes([len(self.ranges)]) + varint(self.first_range)
-        body += b"".join(varint(gap) + varint(length) for gap, length in self.ranges)
-        body += bytes([len(self.times)])
-        return head + body + b"".join(varint(distance) + varint(us) for distance, us in self.times)
+        """The delay to 8 microseconds; more received than there are numbers is not to be said on the wire."""
+        flags = self.path | 4 * (self.ce > 0) | 8 * bool(self.ranges) | 16 * bool(self.times)
+        head = bytes([ACK, flags]) + varint(self.largest) + varint(self.delay_us // 8)
+        head += varint(self.largest + 1 - self.received) + (varint(self.ce) if self.ce else b"")
+        body = varint(self.first_range)
+        for pairs in (self.ranges, self.times):
+            body += bytes([len(pairs)]) * bool(pairs)
+            body += b"".join(varint(first) + varint(second) for first, second in pairs)
+        return head + body
 
     def numbers(self) -> set[int]:
         """Every packet number that is named as received."""
@@ -123,22 +126,24 @@ Frame = Ping | Pong | Ack | Inner
 
 def take_ack(data: bytes, at: int) -> tuple[Ack, int]:
     if at + 1 >= len(data):
-        raise Malformed("ACK without a path")
-    path = data[at + 1]
-    at += 2
-    values = []
-    for _ in range(4):
-        value, at = take_varint(data, at)
-        values.append(value)
-    if at >= len(data):
-        raise Malformed("ACK without ranges")
-    count = data[at]
-    first, at = take_varint(data, at + 1)
-    ranges, at = take_pairs(data, at, count)
-    if at >= len(data):
-        raise Malformed("ACK without times")
-    times, at = take_pairs(data, at + 1, data[at])
-    return Ack(path, *values, first, ranges, times), at
+        raise Malformed("ACK without flags")
+    flags = data[at + 1]
+    largest, at = take_varint(data, at + 2)
+    units, at = take_varint(data, at)
+    missing, at = take_varint(data, at)
+    ce, at = take_varint(data, at) if flags & 4 else (0, at)
+    first, at = take_varint(data, at)
+    lists = []
+    for flag in (8, 16):
+        count = 0
+        if flags & flag:
+            if at >= len(data):
+                raise Malformed("ACK without a count")
+            count, at = data[at], at + 1
+        pairs, at = take_pairs(data, at, count)
+        lists.append(pairs)
+    path = flags & 3 if flags < 32 else flags  # others are no path
+    return Ack(path, largest, units * 8, largest + 1 - missing, ce, first, *lists), at
 
 
 def take_pairs(data: bytes, at: int, count: int) -> tuple[tuple[tuple[int, int], ...], int]:

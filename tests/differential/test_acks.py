@@ -42,7 +42,7 @@ class Receiver:
             truth = set(self.opened)
             top = max(truth)
             assert (ack.path, ack.largest, ack.received, ack.ce) == (0, top, len(truth), 0)
-            assert ack.delay_us * 1000 == at_ns - self.in_order[-1][1]
+            assert 0 <= at_ns - self.in_order[-1][1] - ack.delay_us * 1000 < 8000
             named = ack.numbers()
             assert named == {pn for pn in truth if pn >= min(named)}
             is_whole = len(ack.ranges) == 32 or min(named) <= max(top - 2047, min(truth))
@@ -66,7 +66,7 @@ def test_acks_tell_the_truth(steps: list[tuple[int, int]]) -> None:
         pn = max(0, pn + step)
         receiver.pass_time(wait_us * 1000)
         receiver.arrive(pn)
-    receiver.pass_time(20 * MS)
+    receiver.pass_time(500 * MS)
     assert receiver.acks, "what was received is acknowledged"
     assert receiver.acks[-1][1].largest == max(receiver.opened)
     times = [at_ns for at_ns, _ in receiver.acks]
@@ -147,7 +147,7 @@ def test_a_few_small_packets_wait_longer_for_their_ack() -> None:
         receiver.arrive(pn)
         receiver.pass_time(20 * MS)
     gaps = {b[0] - a[0] for a, b in pairwise(receiver.acks)}
-    assert gaps == {260 * MS}, "250 ms from the first packet that waits"
+    assert gaps == {400 * MS}, "from the first packet that waits"
     assert all(len(ack.times) <= 3 for _, ack in receiver.acks)
 
 
@@ -160,7 +160,7 @@ def test_loss_is_told_soon_however_few_packets_there_are() -> None:
     assert ack.ranges == ((0, 65),)
     assert at_ns == receiver.opened[67], "the one before it had waited long enough already"
     receiver.arrive(68)
-    receiver.pass_time(249 * MS)
+    receiver.pass_time(399 * MS)
     assert len(receiver.acks) == 1, "and then there is time again"
 
 
@@ -314,8 +314,8 @@ GOOD = Ack(path=0, largest=9, delay_us=0, received=10, ce=0, first_range=9)
 BAD = {
     "never sent": Ack(0, 10, 0, 10, 0, 9),
     "other path": Ack(1, 9, 0, 10, 0, 9),
-    "no such path": Ack(4, 9, 0, 10, 0, 9),
-    "more than there are": Ack(0, 9, 0, 11, 0, 9),
+    "no such flag": Ack(32, 9, 0, 10, 0, 9),
+    "more missing than there are": Ack(0, 9, 0, -1, 0, 9),
     "more marked than received": Ack(0, 9, 0, 10, 11, 9),
     "range below zero": Ack(0, 9, 0, 10, 0, 10),
     "further range below zero": Ack(0, 9, 0, 10, 0, 3, ((1, 4),)),

@@ -23,10 +23,13 @@ from oxidized.core import channel, messages
 from oxidized.core.plane import Address
 from oxidized.errors import Absent, ConfigError
 from oxidized.ffi.dataplane import DataPlane
+from oxidized.io import capture
 from oxidized.io.control_socket import ControlSocket, Document
 from oxidized.ml import oracle
 from tests.fuzz.engine import Target, fuzz
+from tests.native.headers_rig import ipv4, ipv6
 from tests.unit.core.world import DELAY_NS, SECOND_NS, Packet, World
+from tests.unit.ops.test_headers import pcap, pcapng
 
 # ---- messages of the control stream ----------------------------------------------------------------------
 
@@ -445,6 +448,26 @@ def run_model(data: bytes) -> None:
         assert "\n" not in str(error) and len(str(error)) < 500
 
 
+# ---- captures --------------------------------------------------------------------------------------------
+
+
+def capture_seeds() -> list[bytes]:
+    frames = [ipv4(17, bytes(12), (bytes(4), bytes(4))), ipv6(59, b"body", (bytes(16), bytes(16))), b""]
+    ethernet = [bytes(12) + b"\x81\x00\x00\x07\x08\x00" + frames[0]]
+    files = [pcap(frames), pcap(ethernet, 1, ">"), pcap(frames, 0), pcap(frames, 276)]
+    return files + [pcapng(frames, kind=kind) for kind in (2, 3, 6)] + [pcapng(ethernet, 1, ">")]
+
+
+def run_capture(data: bytes) -> None:
+    try:
+        found = capture.parse(data, "x")
+    except capture.CaptureError as error:
+        assert str(error).startswith("x: at byte ") and "\n" not in str(error)
+        return
+    assert all(len(packet) <= capture.PACKET_BYTES_MAX for packet in found.packets)
+    assert sum(map(len, found.packets)) + found.not_ip <= len(data)
+
+
 TARGETS: dict[str, Target] = {
     "python_messages": Target(
         run_messages,
@@ -477,6 +500,9 @@ TARGETS: dict[str, Target] = {
     ),
     "python_model": Target(
         run_model, model_seeds, "a model and its sheet are read, or refused in one line"
+    ),
+    "python_capture": Target(
+        run_capture, capture_seeds, "a file is packets of IP's size, or an error with its offset"
     ),
     "python_keys": Target(
         run_keys, key_seeds, "a key has one text; a refusal shows nothing of what it refused"

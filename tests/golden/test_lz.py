@@ -1,4 +1,4 @@
-"""LZ items of the golden vectors, read by the C core (PROTOCOL.md, section 9)."""
+"""LZ items of the golden vectors, read by the C core (PROTOCOL.md, section 10)."""
 
 from __future__ import annotations
 

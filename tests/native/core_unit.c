@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "../../native/core/aead_library.h"
+#include "../../native/core/frames.h"
 #include "../../native/core/lz_block.h"
 #include "../../native/core/ring.h"
 #include "../../native/core/stages.h"
@@ -285,13 +286,15 @@ static void acks_fit(void)
             pn += 1 + dice() % spread;
             now += dice() % (1ULL << (dice() % 40));
         }
-        sp->opened = sp->ce = dice() >> 2;
+        sp->opened = sp->ce = dice() % sp->rx.next;
+        sp->unacked_bytes = (uint32_t)dice();
         uint32_t caps[] = { ACK_RIDE_MAX, ACK_ALONE_MAX, ACK_RIDE_MAX + (uint32_t)(dice() % 400) };
         for (uint32_t i = 0; i < 3; i++) {
             uint32_t len = ack_write(&s, 0, now + (dice() >> 20), out, caps[i]);
             CHECK(len > 0 && len <= caps[i]);
             reader r = reader_of(out + 2, len - 2);
             CHECK(read_varint(&r) == sp->rx.next - 1);
+            CHECK((out[1] & ~ACK_FLAGS) == 0 && (out[1] & ACK_PATH) == 0);
         }
     }
 }

@@ -19,11 +19,13 @@ from oxidized.ffi.build import ROOT, make_builder, sources
 from tests.native import planted_lz
 from tests.native.mutant import Mutant
 from tests.native.planted_oracle import MUTANTS as ORACLE_MUTANTS
+from tests.native.planted_headers import HEADERS
 
 TESTS = (
     "tests/unit/native",
     "tests/native/test_aead_library.py",
-    "tests/golden/test_wire.py",
+    "tests/golden",
+    "tests/native/test_headers.py",
     "tests/robustness",
     "tests/differential",
     "tests/property",
@@ -251,7 +253,7 @@ MUTANTS = (
     Mutant("two PONGs per datagram", "core/frames.c", "first == FRAME_PING && has_answered", "false"),
     Mutant("PONG to the path's address", "core/frames.c", "p->path, &p->addr, pong", "p->path, NULL, pong"),
     Mutant("ACK of unsent packets taken", "core/ack.c", "largest >= sp->next_pn || ", ""),
-    Mutant("ACK of more than there are taken", "core/ack.c", "received > largest + 1 || ", ""),
+    Mutant("ACK of more than there are taken", "core/ack.c", "missing > largest || ", ""),
     Mutant("ACK ranges below zero taken", "core/ack.c", "if (gap + more > below)", "if (false)"),
     Mutant("ACK at once", "core/ack.c", "sp->ack_from_ns + ack_delay(d, s, path_id)", "sp->ack_from_ns"),
     Mutant("sparse ACKs at any time", "core/ack.c", " && sp->opened > ACK_SPARSE_AFTER", ""),
@@ -274,7 +276,7 @@ MUTANTS = (
     Mutant(
         "ACK delay in nanoseconds",
         "core/ack.c",
-        "(now_ns - sp->largest_ns) / 1000",
+        "(now_ns - sp->largest_ns) / ACK_DELAY_UNIT_NS",
         "(now_ns - sp->largest_ns)",
     ),
     Mutant(
@@ -515,6 +517,7 @@ MUTANTS = (
     Mutant("any batch size will do", "boundary_packets.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"),
     *(Mutant(*row) for row in planted_lz.ROWS),
     *ORACLE_MUTANTS,
+    *(Mutant(*planted) for planted in HEADERS),
 )
 
 
