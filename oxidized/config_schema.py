@@ -250,8 +250,8 @@ class CompressionConfig:
 
     headers: Literal["auto", "all", "off"] = key(
         '"auto"',
-        'Compress the headers of inner packets. "auto": small packets, and large ones while there are few, so '
-        'that it costs no throughput; "all": every packet.',
+        'Compress the headers of inner packets. "auto": small packets, and large ones while there are few, '
+        'so that it costs no throughput; "all": every packet.',
         kinds.choice("auto", "all", "off"),
         reloadable=False,
     )
@@ -289,7 +289,7 @@ class CompressionConfig:
         kinds.BOOLEAN,
         reloadable=False,
     )
-    bundle_wait_voip: Duration = _bundle_wait('"2ms"', "packets of calls")
+    bundle_wait_voip: Duration = _bundle_wait('"1ms"', "packets of calls")
     bundle_wait_gaming: Duration = _bundle_wait('"off"', "packets of games")
     bundle_wait_other: Duration = _bundle_wait('"off"', "all other small packets")
 

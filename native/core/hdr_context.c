@@ -7,7 +7,7 @@
 
 static_assert(sizeof(hdr_tx_context) <= 700 && sizeof(hdr_rx_context) <= 700,
               "64 peers with 128 flows in both directions take less than 12 MB");
-static_assert((HDR_DOUBTS & (HDR_DOUBTS - 1)) == 0, "index is a mask");
+static_assert((HDR_DOUBT_SETS & (HDR_DOUBT_SETS - 1)) == 0, "index is a mask");
 
 /* ---- memory ---- */
 
@@ -200,22 +200,35 @@ void hdr_tx_used(hdr_tx *tx, hdr_tx_context *c, uint32_t path)
     list_add(tx, c);
 }
 
+/* Its place in the table: the newest first, so that the one longest unused gives way. */
+static hdr_doubt *doubt_of(hdr_tx *tx, uint32_t hash)
+{
+    hdr_doubt *set = tx->doubts[hash & (HDR_DOUBT_SETS - 1)];
+    uint16_t tag = (uint16_t)(hash >> 16);
+    uint32_t i = 0;
+    while (i < HDR_DOUBT_WAYS - 1 && !(set[i].sources > 0 && set[i].tag == tag))
+        i++;
+    hdr_doubt found = set[i];
+    if (found.sources == 0 || found.tag != tag)
+        found = (hdr_doubt){ .tag = tag };
+    memmove(&set[1], &set[0], i * sizeof set[0]);
+    set[0] = found;
+    return &set[0];
+}
+
 /* What looks like RTP is taken for it at once where it comes with the marks of voice, otherwise when two
  * packets show the same source. A pair of ports that shows one source after the other is something else. */
 hdr_rtp_doubt hdr_tx_doubt(hdr_tx *tx, const hdr_header *h)
 {
     const uint8_t *l4 = h->fixed + h->shape.l4_at;
-    uint32_t hash = hash_of(tx->hash_key, h->fixed, h->shape.l4_at + 4U);
-    uint32_t i = hash & (HDR_DOUBTS - 1), source = hdr_rtp_source(l4);
-    bool is_known = tx->doubts[i].tag == (uint16_t)(hash >> 16);
-    if (is_known && tx->doubts[i].source == source)
+    uint32_t source = hdr_rtp_source(l4);
+    hdr_doubt *d = doubt_of(tx, hash_of(tx->hash_key, h->fixed, h->shape.l4_at + 4U));
+    if (d->sources > 0 && d->source == source)
         return RTP_SURE;
-    uint32_t sources = is_known ? tx->doubts[i].sources : 0;
-    if (sources >= HDR_DOUBTS_MAX)
+    if (d->sources >= HDR_DOUBTS_MAX)
         return RTP_NEVER;
-    tx->doubts[i].tag = (uint16_t)(hash >> 16);
-    tx->doubts[i].source = source;
-    tx->doubts[i].sources = (uint16_t)(sources + 1);
+    d->source = source;
+    d->sources++;
     return hdr_rtp_is_voice(l4, h->now.tos[h->shape.levels - 1]) ? RTP_SURE : RTP_UNSURE;
 }
 

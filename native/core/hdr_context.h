@@ -19,7 +19,9 @@ enum {
     HDR_LAG_UNKNOWN = 1024,  /* taken for the lag of another path that has acknowledged nothing yet */
     HDR_SPACING_MIN = HDR_STEP,
     HDR_LAG_SHALLOW = 2 * HDR_SPACING_MIN,
-    HDR_DOUBTS = 64,
+    /* Pairs of ports whose first packets look like RTP: the calls of a trunk all begin to speak at once. */
+    HDR_DOUBT_SETS = 128,
+    HDR_DOUBT_WAYS = 4,
     HDR_DOUBTS_MAX = 4       /* sources that one pair of ports may show before it is not RTP */
 };
 
@@ -79,6 +81,12 @@ typedef struct hdr_list {
     uint16_t newest, oldest;
 } hdr_list;
 
+typedef struct hdr_doubt {
+    uint32_t source;  /* of RTP, the latest */
+    uint16_t tag;
+    uint16_t sources; /* seen one after the other; 0: nobody's */
+} hdr_doubt;
+
 struct hdr_tx {
     uint64_t hash_key;
     uint64_t packets;
@@ -86,11 +94,7 @@ struct hdr_tx {
     uint32_t used;        /* contexts ever used */
     uint32_t bucket_mask;
     hdr_list probation, established;
-    struct {
-        uint32_t source;  /* of RTP, the latest */
-        uint16_t tag;
-        uint16_t sources; /* seen one after the other */
-    } doubts[HDR_DOUBTS];
+    hdr_doubt doubts[HDR_DOUBT_SETS][HDR_DOUBT_WAYS];
     hdr_tx_context *contexts;
     uint16_t *buckets;
 };

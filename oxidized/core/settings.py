@@ -54,7 +54,7 @@ class CompressionSettings:
     rules: tuple[PayloadRule, ...] = ()
     accept_payload: bool = True
     bundle: bool = True
-    bundle_wait_voip_ns: int = 2 * 10**6
+    bundle_wait_voip_ns: int = 10**6
     bundle_wait_gaming_ns: int = 0
     bundle_wait_other_ns: int = 0
 

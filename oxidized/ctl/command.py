@@ -59,7 +59,7 @@ def parser_make() -> argparse.ArgumentParser:
         "--check", action="store_true", help="exit 7 when a peer is down, 6 when all is not well"
     )
     show = verb(
-        "show", _show, "all about peers, paths, the packet path, drops, stages, compression; a FIELD for scripts"
+        "show", _show, "all of peers, paths, the packet path, drops, stages, compression; a FIELD for scripts"
     )
     show.add_argument("words", nargs="*", metavar="[peer|path|plane|drops|stages|compression] [NAME] [FIELD]")
     _verbs_that_wait(verb)

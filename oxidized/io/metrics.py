@@ -173,7 +173,7 @@ METRICS: tuple[Metric, ...] = (
         "What the compression oracle said of packets that may be compressed.",
         ("verdict",),
     ),
-    Metric("oxidized_oracle_model_active", "gauge", "1 when the oracle goes by its model, 0: by the heuristic."),
+    Metric("oxidized_oracle_model_active", "gauge", "1: the oracle goes by its model, 0: by the heuristic."),
     Metric("oxidized_bundles_total", "counter", "Datagrams sent that carry several packets of users."),
     Metric("oxidized_outer_datagrams_total", "counter", "Datagrams sent and received.", _DIRECTION),
     Metric("oxidized_outer_bytes_total", "counter", "Their UDP payload.", _DIRECTION),

@@ -71,7 +71,7 @@ FRAMES = st.one_of(
     st.builds(Ping, st.integers(0, 255), st.integers(1, 2**64 - 1), st.integers(0, 2**64 - 1)).map(Ping.pack),
     st.builds(Pong, st.integers(0, 255), st.integers(1, 2**64 - 1), st.integers(0, 2**64 - 1)).map(Pong.pack),
     st.builds(
-        lambda path, largest, delay_us, missing, *rest: Ack(path, largest, delay_us, largest + 1 - missing, *rest),
+        lambda path, largest, us, missing, *rest: Ack(path, largest, us, largest + 1 - missing, *rest),
         st.sampled_from([0, 1, 2, 3, 32, 64]), VARINTS, VARINTS, VARINTS, VARINTS, VARINTS,
         st.lists(PAIRS, max_size=34).map(tuple), st.lists(PAIRS, max_size=18).map(tuple),
     ).map(Ack.pack),

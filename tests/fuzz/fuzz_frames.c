@@ -5,7 +5,7 @@
  * whole packet arrives unchanged; so does one that was compressed by the letter, as long as nothing else was
  * sent; an LZ item is what the library's own judge says. PINGs are answered at most once each, never from
  * inside an item; and acknowledgements can not claim more than was sent.
- * Parsers: ack_read, length_read, bundle_take, restore_item, hdr_restore, lz_decode. */
+ * Parsers: ack_read. */
 #include <stdlib.h>
 #include <string.h>
 

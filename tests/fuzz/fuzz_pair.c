@@ -5,7 +5,7 @@
  * it, byte for byte, whatever became of the others, and a second copy nothing: so no header is coded against
  * what the other end may not have, and contexts begin anew with each session. Only what is under way while a
  * session is replaced may be dropped, under the name that says so. Where nothing is held, what is in order on
- * the path is in order behind it. Parsers: length_read, bundle_take, restore_item, hdr_restore, lz_decode. */
+ * the path is in order behind it. */
 #include <string.h>
 
 #include "support.h"

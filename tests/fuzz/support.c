@@ -46,8 +46,8 @@ oxi_addr address_of(uint8_t host, uint16_t port)
 
 ways ways_of(uint8_t bits)
 {
-    ways w = { .flows = bits & 1 ? (bits & 2 ? 4 : 16) : 0, .has_payload = bits & 4, .has_bundles = bits & 8 };
-    w.all_headers = bits & 2;
+    ways w = { .has_payload = bits & 4, .has_bundles = bits & 8, .all_headers = bits & 2 };
+    w.flows = !(bits & 1) ? 0 : bits & 2 ? 4 : 16;
     w.hold_ns[OXI_CLASS_VOIP] = bits & 16 ? 2 * SECOND / 1000 : 0;
     w.hold_ns[OXI_CLASS_GAMING] = bits & 16 ? SECOND / 1000 : 0;
     w.hold_ns[OXI_CLASS_OTHER] = bits & 32 ? SECOND / 2000 : 0;

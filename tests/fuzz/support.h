@@ -49,8 +49,8 @@ typedef struct end {
 } end;
 
 /* Ends of one tunnel: 10.0.0.0/8 and fd00::/8 lie behind the left one, 172.16.0.0/12 and fe80::/10 behind the
- * right one. Times start at one second. end_connect() gives the session, and the other's receiver index. how NULL: nothing is made
- * smaller. */
+ * right one. Times start at one second. end_connect() gives the session, and the other's receiver index. how
+ * NULL: nothing is made smaller. */
 void end_open(end *e, bool is_left, uint8_t suite, const ways *how);
 void end_connect(end *e, uint32_t tx_index);
 void ends_open(end *left, end *right, uint8_t suite, const ways *how); /* both, connected */

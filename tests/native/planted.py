@@ -18,8 +18,9 @@ from pathlib import Path
 from oxidized.ffi.build import ROOT, make_builder, sources
 from tests.native import planted_lz
 from tests.native.mutant import Mutant
-from tests.native.planted_oracle import MUTANTS as ORACLE_MUTANTS
 from tests.native.planted_headers import HEADERS
+from tests.native.planted_oracle import MUTANTS as ORACLE_MUTANTS
+from tests.native.planted_packing import PACKING
 
 TESTS = (
     "tests/unit/native",
@@ -112,44 +113,6 @@ MUTANTS = (
         "k->tx_packets == d->conf.rekey_packets",
         "k->tx_packets >= d->conf.rekey_packets",
     ),
-    Mutant("bundle larger than the path", "core/pack.c", " && most <= content_max(d, head)", ""),
-    Mutant("bundle of two ECN marks", "core/pack.c", "p->ecn == head->ecn &&", ""),
-    Mutant("bundle to two peers", "core/pack.c", "p->session == head->session && ", ""),
-    Mutant("bundle for who takes none", "core/pack.c", "p->session->may_bundle && ", ""),
-    Mutant("bundle counted as one packet", "core/pack.c", "head->inner_packets + p->inner_packets", "1"),
-    Mutant("bundle of large packets", "core/pack.c", "p->len <= BUNDLE_ITEM_MAX", "true"),
-    Mutant(
-        "length of an item one byte short",
-        "core/pack.c",
-        "*at = (uint8_t)len;",
-        "*at = (uint8_t)(len - 1);",
-    ),
-    Mutant("bundle in a bundle", "core/pack.c", "!frame_is_item(*item)", "!frame_is_last(*item)"),
-    Mutant("frames of our own in a bundle", "core/pack.c", " || !frame_is_item(*item)", ""),
-    Mutant(
-        "the rest of a full batch lost",
-        "core/pack.c",
-        "        if (u->is_open)\n            return;\n",
-        "        u->is_open = false;\n",
-    ),
-    Mutant(
-        "item without a buffer not counted",
-        "core/pack.c",
-        "[why == DROP_COUNT ? DROP_POOL_EMPTY : why], 1);",
-        "[why == DROP_COUNT ? DROP_POOL_EMPTY : why], why != DROP_COUNT);",
-    ),
-    Mutant(
-        "voice held too long", "core/hold.c", "pr->held_due_ns > now_ns", "pr->held_due_ns + 1000000 > now_ns"
-    ),
-    Mutant("the last one held sets the time", "core/hold.c", "|| due_ns < pr->held_due_ns", "|| true"),
-    Mutant("held packets forgotten with their peer", "core/peer.c", "    hold_end(d, pr);\n", ""),
-    Mutant(
-        "held without end", "core/hold.c", "pr->held_count == HELD_MAX || pr->held_bytes", "pr->held_bytes"
-    ),
-    Mutant("buffers run out in hold", "core/hold.c", "d->pool.free_count > d->pool.count / 2", "true"),
-    Mutant("small packets pass by", "core/hold.c", "pr->held_count > 0 && p->len <=", "false && p->len <="),
-    Mutant("voice by a single packet", "core/traffic_class.c", "score == RTP_SCORE", "true"),
-    Mutant("voice whatever its numbers", "core/traffic_class.c", " && step >= 1 && step <= RTP_GAP_MAX", ""),
     Mutant("old session closed at once", "core/peer.c", "now_ns + SESSION_GRACE_NS", "now_ns"),
     Mutant("old session never closed", "core/liveness.c", "pr->before->expires_ns <= now_ns", "false"),
     Mutant("carrier not bound to its peer", "core/wire.c", "&& s->peer != p->peer)", "&& s->peer > 4096)"),
@@ -517,6 +480,7 @@ MUTANTS = (
     Mutant("any batch size will do", "boundary_packets.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"),
     *(Mutant(*row) for row in planted_lz.ROWS),
     *ORACLE_MUTANTS,
+    *PACKING,
     *(Mutant(*planted) for planted in HEADERS),
 )
 

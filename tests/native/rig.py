@@ -27,7 +27,6 @@ KEY_B = bytes(range(32, 64))
 PAYLOAD_MAX = 1444
 INNER_A = "10.0.0.1"
 INNER_B = "10.0.0.2"
-NO_COMPRESSION = Compression()
 
 
 def checksum(header: bytes) -> int:
@@ -94,14 +93,16 @@ def events(plane: DataPlane, kind: int) -> list[PlaneEvent]:
     return [event for event in plane.poll_events() if event.type == kind]
 
 
+WHOLE = Compression()  # nothing is compressed either way
+
+
 class Solo:
     """One plane with one peer, and the reference as that peer."""
 
     def __init__(
         self, *, suite: Suite = Suite.AES_256_GCM, is_initiator: bool = False, may_send: bool = True,
         keepalive_ns: int = 0, dead_after_ns: int = 5 * S, address: Address | None = EDGE,
-        library: str = "auto", may_bundle: bool = False, compression: Compression = NO_COMPRESSION,
-        **conf: Any,
+        library: str = "auto", may_bundle: bool = False, compression: Compression = WHOLE, **conf: Any,
     ) -> None:  # fmt: skip
         self.now_ns = START_NS
         self.may_bundle, self.compression = may_bundle, compression
@@ -194,7 +195,7 @@ class Pair:
     def __init__(
         self, *, delay_ns: int = 10 * MS, fate: Fate | None = None, suite: Suite = Suite.AES_256_GCM,
         keepalive_ns: int = 0, dead_after_ns: int = 5 * S, may_bundle: bool = False,
-        compression: Compression = NO_COMPRESSION, **conf: Any,
+        compression: Compression = WHOLE, **conf: Any,
     ) -> None:  # fmt: skip
         self.now_ns = START_NS
         self.may_bundle, self.compression = may_bundle, compression

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from oxidized.core.plane import Address, Offload
-from oxidized.ffi.dataplane import BATCH_MAX, OVERHEAD_BYTES, DataPlane
+from oxidized.ffi.dataplane import DataPlane
+from oxidized.ffi.names import BATCH_MAX, OVERHEAD_BYTES
 from tests.sim.ledger import SimFailure
 
 __all__ = ["OVERHEAD_BYTES", "CountedPlane", "check", "check_idle", "equations"]

@@ -11,7 +11,7 @@ from oxidized.config_payload import CLASSES, ENCRYPTED_PORTS, UNSAFE_PORTS
 from oxidized.core.plane import DICTIONARIES, PayloadRule
 from oxidized.core.settings import CompressionSettings
 from oxidized.errors import ConfigError
-from oxidized.ffi.dataplane import Compressor
+from oxidized.ffi.lz import Compressor
 from oxidized.limits import PAYLOAD_FLOWS_MAX
 from oxidized.units import Duration
 from tests.unit.ops.samples import EDGE, PRIVATE, write
@@ -37,7 +37,8 @@ def test_defaults(tmp_path: Path) -> None:
     """Headers where the peer can, and no payload at all."""
     assert config.load(write(tmp_path, EDGE)).compression == config.CompressionConfig(
         headers="auto", flows=128, payload=(), payload_unsafe=False, accept_payload=True,
-        bundle_wait_voip=Duration(2 * 10**6), bundle_wait_gaming=Duration(0), bundle_wait_other=Duration(0),
+        bundle=True, bundle_wait_voip=Duration(10**6), bundle_wait_gaming=Duration(0),
+        bundle_wait_other=Duration(0),
     )  # fmt: skip
     assert settings_of(tmp_path) == CompressionSettings()
     assert settings_of(tmp_path).rules == ()
@@ -135,7 +136,7 @@ WRONG = [
     ('payload_unsafe = "yes"', 0, "payload_unsafe", "is a string, not true or false"),
     ("accept_payload = 1", 0, "accept_payload", "is an integer, not true or false"),
     ("headers = true", 0, "headers", "is a boolean, not a string"),
-    ('headers = "yes"', 0, "headers", '"yes" is not "auto", "on" or "off"'),
+    ('headers = "yes"', 0, "headers", '"yes" is not "auto", "all" or "off"'),
     ("flows = 15", 0, "flows", "15 is outside 16..383"),
     ("flows = 384", 0, "flows", "384 is outside 16..383"),
     ("bundle_wait_voip = 2000", 0, "bundle_wait_voip", 'is an integer; a duration is a string with a unit'),
