@@ -141,6 +141,13 @@ void ack_flush(dp *d, session *s, uint32_t path_id, uint64_t now_ns)
     ack_done(d, s, path_id, own_send(d, now_ns, s, path_id, NULL, frames, len));
 }
 
+static bool is_nearly_due(const session_path *sp, uint64_t now_ns)
+{
+    uint64_t waits_ns = sp->ack_due_ns - sp->ack_from_ns;
+    bool is_much = waits_ns == ACK_DELAY_NS_SPARSE && sp->unacked_bytes >= ACK_SPARSE_BYTES / 2;
+    return sp->ack_due_ns && (is_much || now_ns + waits_ns / 4 >= sp->ack_due_ns);
+}
+
 /* An acknowledgement that is nearly due goes in front of an inner packet, when both fit. */
 void ack_ride_batch(dp *d, batch *b)
 {
@@ -148,7 +155,7 @@ void ack_ride_batch(dp *d, batch *b)
         pkt *p = b->pkts[i];
         session *s = p->session;
         session_path *sp = &s->paths[p->path];
-        if (!sp->ack_due_ns || b->now_ns + (sp->ack_due_ns - sp->ack_from_ns) / 4 < sp->ack_due_ns)
+        if (!is_nearly_due(sp, b->now_ns))
             continue;
         uint32_t payload_max = d->peers[p->peer].paths[p->path].payload_max;
         if ((uint32_t)p->len + OXI_OVERHEAD_BYTES + ACK_RIDE_MAX > payload_max)

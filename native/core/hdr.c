@@ -8,7 +8,8 @@
 #include "hdr_fields.h"
 #include "l4.h"
 
-enum { FLOW_LONG = 127, TCP_BYTES_MAX = 60, LAG_DEEP = 20, LAG_SPARE = 3, CHANGES_MAX = 16, CHANGE_STEP = 4 };
+enum { FLOW_LONG = 127, TCP_BYTES_MAX = 60, LAG_DEEP = 20, LAG_SPARE = 3, CHANGES_MAX = 16, CHANGE_STEP = 4,
+       STUCK_SPACINGS = 8 };
 typedef enum { DISTANCE_SHORT, DISTANCE_LONG, DISTANCE_EXACT } distance_form;
 
 typedef struct coding {
@@ -203,10 +204,24 @@ static void code_by_reference(coding *k, writer *w)
     form_write(k, w);
 }
 
+/* All candidates that may follow the reference were lost: without a new set-up the distance grows for good.
+ * But with it the reference is gone, so what loses them had better be over: acknowledgements tell. */
+static bool is_stuck(const coding *k)
+{
+    const hdr_tx_context *c = k->c;
+    const hdr_candidate *newest = &c->slots[c->newest % HDR_SLOTS];
+    if ((uint16_t)(c->newest - k->ref->number) < HDR_AHEAD || !hdr_candidate_is_lost(c, k->at.acked, newest))
+        return false;
+    uint32_t since = c->packets - c->candidate_at, spacing = hdr_spacing(c, k->at.path, false);
+    bool is_over = k->at.pn <= k->at.acked[k->at.path].next + c->lags[k->at.path] + HDR_LOST_PNS;
+    return since >= (is_over ? 1 : STUCK_SPACINGS) * spacing;
+}
+
 /* False: there is no number for the candidate it has to be. */
 static bool code_setup(coding *k, writer *w)
 {
-    if (!hdr_number_next(k->c, &k->at, k->ref, &k->number))
+    const hdr_candidate *ref = k->ref && is_stuck(k) ? NULL : k->ref;
+    if (!hdr_number_next(k->c, &k->at, ref, &k->number))
         return false;
     k->is_candidate = true;
     k->h->now.bias = 0;
@@ -263,7 +278,7 @@ bool hdr_compress(hdr_tx *tx, const replay *acked, uint32_t path, uint64_t pn, c
     flow_write(flow, &w);
     result->flow = (uint16_t)flow;
     result->flow_bytes = (uint16_t)(w.at - out);
-    bool is_setup = !k.ref || c->packets - c->setup_at >= HDR_REFRESH_PACKETS;
+    bool is_setup = !k.ref || c->packets - c->setup_at >= HDR_REFRESH_PACKETS || is_stuck(&k);
     is_setup = is_setup && code_setup(&k, &w);
     if (!is_setup && !k.ref)
         return false;

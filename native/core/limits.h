@@ -84,9 +84,9 @@ enum {
     TRAIN_REST_PNS_MAX = 1 << 20,
     /* Less than this waits for an ACK longer, once the path has settled; and a receive time (5 bytes or so)
      * is told for so many bytes received. */
-    ACK_SPARSE_BYTES = 2048,
+    ACK_SPARSE_BYTES = 16384,
     ACK_SPARSE_AFTER = 4,
-    ACK_BYTES_PER_TIME = 512,
+    ACK_BYTES_PER_TIME = 2048,
     ACK_SCAN_PNS = 2048, /* how far below the largest an ACK looks for gaps */
     LOSS_LAG = 4         /* a gap is a loss when it is still there this many ACKs later */
 };

@@ -115,8 +115,8 @@ HEADERS = (
     (
         "no set-up against what never ends",
         "core/hdr.c",
-        "c->packets - c->setup_at >= HDR_REFRESH_PACKETS;",
-        "false;",
+        "c->packets - c->setup_at >= HDR_REFRESH_PACKETS ||",
+        "",
     ),
     (
         "distance of a biased reference",
@@ -141,5 +141,11 @@ HEADERS = (
         "core/hdr_context.c",
         "has_later(c, k, acked) ? CANDIDATE_NONE : CANDIDATE_ACKED",
         "CANDIDATE_ACKED",
+    ),
+    (
+        "stuck with lost candidates",
+        "core/hdr.c",
+        "HDR_REFRESH_PACKETS || is_stuck(&k);",
+        "HDR_REFRESH_PACKETS;",
     ),
 )

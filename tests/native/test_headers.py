@@ -384,3 +384,49 @@ def test_an_item_without_room_still_counts() -> None:
             assert headers.restore(pn, item, cap=0).verdict == "too-long"
         else:
             assert headers.restore(pn, item).restored == voice(pn)
+
+
+def test_a_refused_candidate_hides_the_one_before() -> None:
+    """What refers to it later must not find an older one of the same slot."""
+    headers = Headers()
+    setup, _ = headers.compress(0, voice(0))
+    assert setup is not None and setup[1:4] == b"\x00\x00\x01"
+    assert headers.restore(0, setup).restored == voice(0)
+    to_slot_1 = bytes([0x80, 1 << 5 | 1]) + bytes(20)
+    assert headers.restore(20, to_slot_1).verdict == "ok"
+    # Refers to slot 0, which is empty, and would become the candidate of slot 1.
+    assert headers.restore(10, bytes([0x80, 8]) + bytes(20)).verdict == "unknown-reference"
+    assert headers.restore(20, to_slot_1).verdict == "unknown-reference"
+    assert headers.restore(9, to_slot_1).verdict == "ok"
+    # The same with a number given: slot 0 and 2 above, marked as a candidate of RTP, is slot 2.
+    second = setup[:2] + b"\x00\x02" + setup[4:]
+    assert headers.restore(30, second).verdict == "ok"
+    to_slot_2 = bytes([0x80, 2 << 5 | 1]) + bytes(20)
+    assert headers.restore(50, to_slot_2).verdict == "ok"
+    assert headers.restore(40, bytes([0x80, 0x81, 0x88]) + bytes(20)).verdict == "unknown-reference"
+    assert headers.restore(50, to_slot_2).verdict == "unknown-reference"
+
+
+def test_a_candidate_that_was_overtaken_is_not_referred_to() -> None:
+    """It may have come too late to be restored, and nobody says so."""
+    headers = Headers()
+    for path in (1, 0):
+        assert headers.compress(0, voice(path), path)[1].kind == "setup"
+    headers.ack(0, path=0)
+    headers.ack(0, path=1)
+    item, _ = headers.compress(1, voice(2), path=1)
+    assert item is not None and item[1:4] == b"\x20\x00\x02"
+
+
+def test_a_flow_recovers_when_all_its_candidates_were_lost() -> None:
+    headers = Headers()
+    sizes = []
+    for pn in range(400):
+        item, row = headers.compress(pn, voice(pn))
+        is_lost = 50 <= pn < 150
+        if pn >= 2 and not 50 <= pn - 2 < 150:
+            headers.ack(pn - 2)
+        if item is not None and not is_lost:
+            assert headers.restore(pn, item).restored == voice(pn)
+        sizes.append(row.header_bytes if item is None else row.coded_bytes - row.flow_bytes)
+    assert sum(sizes[200:]) == 200
