@@ -13,6 +13,7 @@
 
 enum { DATAGRAMS_MAX = 24, SENT_MAX = 16, TEXT_MAX = 1400, PATHS = OXI_PATHS_MAX, KNOWN_MAX = 96 };
 enum { PADDING = 0, PING = 1, PONG = 2, ACK = 3, BUNDLE = 4, PING_BODY = 17, ITEMS_MAX = TEXT_MAX };
+enum { ACK_CE = 4, ACK_RANGES = 8, ACK_TIMES = 16 };
 /* Kinds of frames as the input tells them. */
 enum { PUT_INNER = 4, PUT_ITEM = 5, PUT_BUNDLE = 6 };
 
@@ -83,19 +84,23 @@ static void put_varint(text *t, uint64_t value, uint32_t size)
 /* An ACK whose fields come from the input: mostly small numbers, as those are near the truth. */
 static void put_ack(text *t, input *in)
 {
-    uint8_t shape = (uint8_t)input_number(in, 1);
+    uint8_t shape = (uint8_t)input_number(in, 1), flags = (uint8_t)input_number(in, 1);
     uint32_t size = shape >> 6;
+    if (flags < 0xe0)
+        flags &= ACK_CE | ACK_RANGES | ACK_TIMES | 3;
     put_number(t, ACK, 1);
-    put_number(t, shape & 7, 1);
-    for (uint32_t i = 0; i < 4; i++)
+    put_number(t, flags, 1);
+    for (uint32_t i = 0; i < (flags & ACK_CE ? 4U : 3U); i++)
         put_varint(t, input_number(in, shape & 8 ? 8 : 1), shape & 8 ? 3 : size);
-    uint8_t ranges = (uint8_t)input_number(in, 1) & 0x3f;
-    put_number(t, ranges, 1);
     put_varint(t, input_number(in, 1), size);
+    uint8_t ranges = flags & ACK_RANGES ? (uint8_t)input_number(in, 1) & 0x3f : 0;
+    if (flags & ACK_RANGES)
+        put_number(t, ranges, 1);
     for (uint32_t i = 0; i < 2U * ranges; i++)
         put_varint(t, input_number(in, 1), size);
-    uint8_t times = (uint8_t)input_number(in, 1) & 0x1f;
-    put_number(t, times, 1);
+    uint8_t times = flags & ACK_TIMES ? (uint8_t)input_number(in, 1) & 0x1f : 0;
+    if (flags & ACK_TIMES)
+        put_number(t, times, 1);
     for (uint32_t i = 0; i < 2U * times; i++)
         put_varint(t, input_number(in, 1), size);
 }
@@ -229,20 +234,28 @@ static uint64_t take_varint(const text *t, uint32_t *at)
     return value;
 }
 
+/* The count of a list that may be left out; UINT8_MAX: past the end. */
+static uint8_t take_count(const text *t, uint32_t *at, bool is_there)
+{
+    if (!is_there)
+        return 0;
+    return *at < t->len ? t->bytes[(*at)++] : UINT8_MAX;
+}
+
 /* PROTOCOL.md section 3.1 by the letter: where the ACK ends; 0: it is none, or it claims what can not be.
  * sent: how many packets of each path there were to acknowledge. */
 static uint32_t walk_ack(const text *t, uint32_t at, const uint64_t *sent)
 {
-    if (t->len - at < 2 || t->bytes[at + 1] >= PATHS)
+    if (t->len - at < 2 || t->bytes[at + 1] & ~(3 | ACK_CE | ACK_RANGES | ACK_TIMES))
         return 0;
-    uint64_t there = sent[t->bytes[at + 1]];
+    uint8_t flags = t->bytes[at + 1];
+    uint64_t there = sent[flags & 3];
     at += 2;
-    uint64_t largest = take_varint(t, &at), delay = take_varint(t, &at);
-    uint64_t received = take_varint(t, &at), ce = take_varint(t, &at);
-    if (delay == UINT64_MAX || largest >= there || received > largest + 1 || ce > received || at >= t->len)
+    uint64_t largest = take_varint(t, &at), delay = take_varint(t, &at), missing = take_varint(t, &at);
+    uint64_t ce = flags & ACK_CE ? take_varint(t, &at) : 0, first = take_varint(t, &at);
+    if (delay == UINT64_MAX || largest >= there || missing > largest || ce > largest + 1 - missing)
         return 0;
-    uint8_t ranges = t->bytes[at++];
-    uint64_t first = take_varint(t, &at);
+    uint8_t ranges = take_count(t, &at, flags & ACK_RANGES);
     if (ranges > 32 || first > largest)
         return 0;
     uint64_t lowest = largest - first, named = first + 1;
@@ -253,9 +266,10 @@ static uint32_t walk_ack(const text *t, uint32_t at, const uint64_t *sent)
         lowest -= gap + more + 2;
         named += more + 1;
     }
-    if (named > received || at >= t->len || t->bytes[at] > 16)
+    uint8_t times = take_count(t, &at, flags & ACK_TIMES);
+    if (named > largest + 1 - missing || times > 16)
         return 0;
-    for (uint8_t times = t->bytes[at++]; times; times--) {
+    for (; times; times--) {
         uint64_t distance = take_varint(t, &at);
         if (take_varint(t, &at) == UINT64_MAX || distance > largest)
             return 0;
