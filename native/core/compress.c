@@ -149,8 +149,9 @@ static hdr_rx *restorer_of(const dp *d, peer *pr, const session *s)
     if (!h->rx_memory || s->rx_flows == 0)
         return NULL;
     if (h->rx_index != s->rx_index) {
-        bool has_newer = pr->pending && h->rx_index == pr->pending->rx_index;
-        if (s == pr->before || (s == pr->current && has_newer))
+        bool is_of_pending = pr->pending && h->rx_index == pr->pending->rx_index;
+        bool is_of_current = pr->current && h->rx_index == pr->current->rx_index;
+        if (is_of_pending || (s == pr->before && is_of_current))
             return NULL;
         h->rx = hdr_rx_init(h->rx_memory, (uint32_t)min_u64(d->conf.flows, s->rx_flows));
         h->rx_index = s->rx_index;

@@ -56,7 +56,7 @@ def jumbo(text: str) -> str:
 
 
 def compressing(text: str) -> str:
-    """With all that compression can use: payloads, every class waits, and as many contexts as there may be."""
+    """With all that compression can use: payloads, holds, and as many contexts as there may be."""
     return text + COMPRESSION
 
 
