@@ -12,7 +12,7 @@ take both alike. Where neither is answered nothing is learnt, and rounds come ev
   agreed on) while that size is put to the test: on a normal path one round is all there ever is.
 - search: between the largest size proved and the least that failed, by halves, over the sizes that links are
   known to have, then over the rest. Packets follow each proof up.
-- done: found. While packets flow the size is put to the test every CONFIRM_NS, and at once when the peer
+- done: found. The size is put to the test every CONFIRM_NS if enough was sent (CONFIRM_SHARE), and at once when the peer
   acknowledges less than half of what it is sent; when it fails, the path has become narrower (a black hole)
   and the search starts from the base. Below the upper bound a search upwards comes every RAISE_NS_MAX; the
   first ones sooner, as what was found on a very bad path may be too low.
@@ -49,6 +49,7 @@ SLOW_NS_MAX = 15_000_000_000  # between rounds when nothing is answered
 SLOW_DOUBLINGS_MAX = 6
 LOOK_NS = 5_000_000_000
 CONFIRM_NS = 15_000_000_000
+CONFIRM_SHARE = 100  # and after so many times the bytes of the probe: of a call it would be a tenth otherwise
 RAISE_NS_MIN = 30_000_000_000
 RAISE_NS_MAX = 600_000_000_000  # RFC 8899, section 5.1.1
 SENT_PACKETS_MIN = 3  # fewer unacknowledged ones say nothing
@@ -105,6 +106,7 @@ class PathMtu:
         self._raise_after_ns = RAISE_NS_MIN
         self._raise_ns = 0
         self._confirmed_ns = 0
+        self._confirmed_bytes: int | None = None  # sent until then; None: not looked yet
         self._seen = _Seen()
 
     @property
@@ -250,6 +252,7 @@ class PathMtu:
         self._found = self._low
         self.phase = Phase.DONE
         self._confirmed_ns = now_ns
+        self._confirmed_bytes = None
         self.next_ns = now_ns + LOOK_NS
         if not was_confirmed:
             self._raise_ns = now_ns + self._raise_after_ns
@@ -266,6 +269,9 @@ class PathMtu:
             self._ask(Phase.SEARCH, self._upper, now_ns)
             return
         is_lossy = sent >= SENT_PACKETS_MIN and 2 * acked < datagrams
-        is_due = sent > 0 and now_ns - self._confirmed_ns >= CONFIRM_NS
+        if self._confirmed_bytes is None:
+            self._confirmed_bytes = path.tx_bytes
+        is_worth = path.tx_bytes - self._confirmed_bytes >= CONFIRM_SHARE * self._low
+        is_due = is_worth and now_ns - self._confirmed_ns >= CONFIRM_NS
         if (is_lossy or is_due) and self._low > BASE_PAYLOAD_BYTES:
             self._ask(Phase.CONFIRM, self._low, now_ns)

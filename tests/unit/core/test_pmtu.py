@@ -42,6 +42,7 @@ class Path:
     seed: int = 0
     rtt_ns: int = RTT_NS
     is_busy: bool = True
+    packet_bytes: int = 1000
     now_ns: int = 1000 * S
     search: PathMtu = field(default_factory=PathMtu)
 
@@ -63,7 +64,7 @@ class Path:
         sent = self.now_ns // MS * 2 if self.is_busy else 0
         passed = sent if self.search.payload_max <= self.limit else sent // 3
         path = PathCounters(
-            None, sent, 0, 0, 0, passed, 0, 0, 0, self.rtt_ns, 0, self.rtt_ns, self.rtt_ns, 0, 0
+            None, sent, sent * self.packet_bytes, 0, 0, passed, 0, 0, 0, self.rtt_ns, 0, self.rtt_ns, self.rtt_ns, 0, 0
         )
         return PeerCounters(sent, 0, 0, 0, 0, 0, False, 0, 0, (path,) * 4)
 
@@ -190,6 +191,17 @@ def test_confirmation_is_cheap_and_only_while_packets_flow() -> None:
     path.is_busy, before = False, len(path.rounds)
     path.run(3600)
     assert len(path.rounds) <= before + 1
+
+
+@pytest.mark.parametrize(("packets_per_second", "of_all"), [(50, 0.011), (2000, 0.011)])
+def test_confirmation_costs_a_hundredth_of_what_is_sent(packets_per_second: int, of_all: float) -> None:
+    """Voice: 46 bytes 50 times a second, so that the probe has to wait a minute."""
+    path = Path(packet_bytes=46 * packets_per_second // 2000)
+    path.start()
+    path.run(3600)
+    sent = 3600 * 2000 * path.packet_bytes
+    assert 3 < len(path.rounds)
+    assert sum(size for _, size in path.rounds) < of_all * sent
 
 
 def test_searches_upwards_ever_more_rarely() -> None:
