@@ -123,7 +123,7 @@ static uint32_t item_make(world *w, input *in, uint8_t path, uint64_t pn, uint8_
     oxi_hdr_row row;
     uint8_t packet[FLOW_PACKET_MAX];
     uint8_t how = (uint8_t)input_number(in, 1);
-    uint32_t len = flow_packet(&w->flows, in, false, packet), clear_bytes = 0;
+    uint32_t len = flow_packet(&w->flows, in, true, packet), clear_bytes = 0;
     memcpy(out, packet, len);
     if (how & 1 && w->us.how.flows && w->known_count < KNOWN_MAX) {
         int result = oxi_hdr_compress(w->hdr, path, pn, packet, len, out, &row);

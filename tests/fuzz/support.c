@@ -47,7 +47,7 @@ oxi_addr address_of(uint8_t host, uint16_t port)
 ways ways_of(uint8_t bits)
 {
     ways w = { .has_payload = bits & 4, .has_bundles = bits & 8, .all_headers = bits & 2 };
-    w.flows = !(bits & 1) ? 0 : bits & 2 ? 4 : 16;
+    w.flows = !(bits & 1) ? 0 : bits & 2 ? 4 : 64;
     w.hold_ns[OXI_CLASS_VOIP] = bits & 16 ? 2 * SECOND / 1000 : 0;
     w.hold_ns[OXI_CLASS_GAMING] = bits & 16 ? SECOND / 1000 : 0;
     w.hold_ns[OXI_CLASS_OTHER] = bits & 32 ? SECOND / 2000 : 0;
@@ -231,7 +231,10 @@ static void flow_finish(uint8_t *p, uint32_t ip_bytes, uint32_t kind, uint32_t l
 uint32_t flow_packet(flows_made *f, input *in, bool to_right, uint8_t *out)
 {
     static const uint8_t PROTOCOLS[] = { 17, 17, 6, 50 };
-    uint32_t shape = (uint32_t)input_number(in, 1), size = (uint32_t)input_number(in, 1);
+    uint32_t size = (uint32_t)input_number(in, 1);
+    if (size < 0x60)
+        f->shape[to_right] = (uint32_t)input_number(in, 1);
+    uint32_t shape = f->shape[to_right];
     uint32_t flow = shape & 3, kind = shape >> 2 & 3;
     uint32_t n = ++f->count[flow + (to_right ? 0 : FLOWS_MADE)];
     memset(out, 0, FLOW_PACKET_MAX);

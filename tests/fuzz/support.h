@@ -66,6 +66,7 @@ uint32_t seal_to(const end *e, uint8_t path, uint64_t pn, const uint8_t *frames,
 enum { FLOWS_MADE = 4, FLOW_PACKET_MAX = 700 };
 typedef struct flows_made {
     uint32_t count[2 * FLOWS_MADE];
+    uint32_t shape[2]; /* of the last packet each way: most are of the same flow */
 } flows_made;
 /* The next packet of a flow that the input chooses (UDP, RTP, TCP, or ESP; IPv4 or IPv6; at times a little
  * different), from the left network to the right one or back, at most FLOW_PACKET_MAX bytes. */

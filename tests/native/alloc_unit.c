@@ -21,7 +21,8 @@
 #include "../../native/core/stages.h"
 #include "oxi.h"
 
-enum { TURNS = 300, SEGMENTS = 40, SEGMENT_BYTES = 1300, IO_TURNS = 100, SO_UDP_GRO = 104, SYSLOG_PORT = 514 };
+enum { TURNS = 300, SEGMENTS = 40, SEGMENT_BYTES = 1300, IO_TURNS = 100 };
+enum { SO_UDP_GRO = 104, SYSLOG_PORT = 514 };
 
 #define CHECK(x)                                                                                   \
     do {                                                                                           \
