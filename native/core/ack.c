@@ -144,7 +144,7 @@ void ack_flush(dp *d, session *s, uint32_t path_id, uint64_t now_ns)
 static bool is_nearly_due(const session_path *sp, uint64_t now_ns)
 {
     uint64_t waits_ns = sp->ack_due_ns - sp->ack_from_ns;
-    bool is_much = waits_ns == ACK_DELAY_NS_SPARSE && sp->unacked_bytes >= ACK_SPARSE_BYTES / 2;
+    bool is_much = waits_ns == ACK_DELAY_NS_SPARSE && sp->unacked_bytes >= ACK_SPARSE_BYTES / 4 * 3;
     return sp->ack_due_ns && (is_much || now_ns + waits_ns / 4 >= sp->ack_due_ns);
 }
 

@@ -86,7 +86,7 @@ enum {
      * is told for so many bytes received. */
     ACK_SPARSE_BYTES = 16384,
     ACK_SPARSE_AFTER = 4,
-    ACK_BYTES_PER_TIME = 2048,
+    ACK_BYTES_PER_TIME = 4096,
     ACK_SCAN_PNS = 2048, /* how far below the largest an ACK looks for gaps */
     LOSS_LAG = 4         /* a gap is a loss when it is still there this many ACKs later */
 };

@@ -79,7 +79,7 @@ def test_a_full_list_of_times_and_ranges() -> None:
     """Every second of 200 numbers: 33 ranges of one, sixteen times, the rest left out."""
     receiver = Receiver()
     for pn in range(0, 200, 2):
-        receiver.arrive(pn, bytes(400))
+        receiver.arrive(pn, bytes(800))
         receiver.rig.now_ns += 10_000
     receiver.pass_time(5 * MS)
     ((_, ack),) = receiver.acks
@@ -173,7 +173,7 @@ def test_many_bytes_are_acknowledged_soon() -> None:
         receiver.in_order.append((pn, receiver.rig.now_ns))
     receiver.pass_time(5 * MS)
     ((_, ack),) = receiver.acks
-    assert len(ack.times) == 8, "one for 2,048 bytes"
+    assert len(ack.times) == 4, "one for 4,096 bytes"
 
 
 @pytest.mark.parametrize(

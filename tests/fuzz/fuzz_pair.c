@@ -5,7 +5,7 @@
  * it, byte for byte, whatever became of the others, and a second copy nothing: so no header is coded against
  * what the other end may not have, and contexts begin anew with each session. Only what is under way while a
  * session is replaced may be dropped, under the name that says so, and what comes late when the few contexts
- * have gone to other flows since. Where nothing is held, what is in order on the path is in order behind it. */
+ * have gone to other flows since. Where nothing is held, what is in order on the path is so behind it. */
 #include <string.h>
 
 #include "support.h"

@@ -20,8 +20,8 @@ TOKEN, TIME = 0x0102030405060708, 1_000_000_000_000
 TO_PEER = ipv4(INNER_B, INNER_A, bytes(range(40)))
 TO_PEER_V6 = ipv6("fd00::2", "fd00::1", bytes(range(24)))
 ACK_ONE = Ack(path=0, largest=0, delay_us=5000, received=1, ce=0, first_range=0)
-# 0..99 received, then 100..199 lost, then 200: a time for each 2,048 bytes, back over those in order.
-ACK_GAP = Ack(0, 200, 5000, 101, 0, 0, ((99, 99),), ((0, 0), (101, 1000), (1, 0), (1, 0)))
+# 0..99 received, then 100..199 lost, then 200: a time for each 4,096 bytes, back over those in order.
+ACK_GAP = Ack(0, 200, 5000, 101, 0, 0, ((99, 99),), ((0, 0), (101, 1000)))
 
 # name -> (path, epoch, packet number, plaintext)
 CASES: dict[str, tuple[int, int, int, bytes]] = {
