@@ -79,8 +79,10 @@ static oxi_dp *planes_new(const oxi_conf *conf, const aead_library *library)
         is_ok = dp_init(core, conf, library);
         h->workers += is_ok;
         const lz_indexes *indexes = is_ok && core->compressor.lz ? lz_indexes_shared() : NULL;
-        if (indexes)
+        if (indexes) {
             lz_init(core->compressor.lz, indexes);
+            core->memory_bytes += h->workers == 1 ? lz_indexes_bytes() : 0; /* all share them */
+        }
         is_ok = is_ok && (!core->compressor.lz || indexes);
     }
     if (is_ok && dp_join(h->cores, h->workers, owners))

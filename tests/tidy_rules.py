@@ -39,7 +39,9 @@ EXTRAS_OF = {
     "oxidized/ml/onnx_reference.py": {"ml"},
     "oxidized/ml/training/": {"ml", "train"},
 }
-OXI_MODULES = {"oxidized/ffi/dataplane.py", "oxidized/ffi/headers.py", "oxidized/ffi/check.py"}
+OXI_MODULES = {
+    f"oxidized/ffi/{name}.py" for name in ("dataplane", "headers", "lz", "names", "oracle")
+}
 
 # What the C core may include from the system; the AEAD comes from a library, each behind one file.
 CORE_HEADERS = {"assert.h", "limits.h", "stdbool.h", "stddef.h", "stdint.h", "string.h"}

@@ -17,16 +17,24 @@ static bool is_small(const pkt *p) { return p->len <= BUNDLE_ITEM_MAX; }
 static uint32_t content_max(const dp *d, const pkt *p)
 {
     uint32_t payload_max = d->peers[p->peer].paths[p->path].payload_max;
-    return (uint32_t)min_u64(payload_max, d->pool.data_max) - OXI_OVERHEAD_BYTES;
+    uint32_t buffer_max = p->addr.family == OXI_AF_CARRIER ? (uint32_t)OXI_CONTROL_MAX : d->pool.data_max;
+    return (uint32_t)min_u64(payload_max, buffer_max) - OXI_OVERHEAD_BYTES;
+}
+
+/* Whether so many bytes and the tag fit behind it: it begins further back since its header is shorter. */
+static bool has_room_behind(const pkt *p, uint32_t bytes)
+{
+    return (uint32_t)p->off + p->len + bytes + TAG_BYTES <= p->buf_bytes;
 }
 
 /* Before it is compressed, as then it must go in this very datagram. */
 static bool may_join(const dp *d, const pkt *head, bool is_bundle, const pkt *p)
 {
     uint32_t begin = is_bundle ? 0 : 1 + BUNDLE_LENGTH_MAX;
-    uint32_t most = (uint32_t)head->len + begin + BUNDLE_LENGTH_MAX + p->len + HDR_GROWTH_MAX;
+    uint32_t more = (uint32_t)BUNDLE_LENGTH_MAX + p->len + HDR_GROWTH_MAX;
     return is_small(p) && p->session == head->session && p->path == head->path && p->ecn == head->ecn &&
-           memcmp(&p->addr, &head->addr, sizeof p->addr) == 0 && most <= content_max(d, head);
+           memcmp(&p->addr, &head->addr, sizeof p->addr) == 0 &&
+           head->len + begin + more <= content_max(d, head) && has_room_behind(head, more);
 }
 
 /* One byte up to 239: a voice packet of 160 bytes must not cost two. */

@@ -256,11 +256,11 @@ def compression_text(found: Document) -> str:
     lines.append(f"  not looked at (too many at once, or no room): {found['passed_packets']}")
     taken = "taken" if found["accept_payload"] else "refused"
     lines.append(f"payloads: {found['payload_rules']} rules, those of peers are {taken}")
-    rows = [("DICTIONARY", "PACKETS", "PAYLOAD", "SENT")]
+    payloads = [("DICTIONARY", "PACKETS", "PAYLOAD", "SENT")]
     for dictionary, packets in found["payload_packets"].items():
-        before, after = found["payload_bytes"][dictionary], found["pressed_bytes"][dictionary]
-        rows.append((safe(dictionary), str(packets), str(before), str(after)))
-    lines += [f"  {line}" for line in table(rows, False)]
+        sums = found["payload_bytes"][dictionary], found["pressed_bytes"][dictionary]
+        payloads.append((safe(dictionary), str(packets), str(sums[0]), str(sums[1])))
+    lines += [f"  {line}" for line in table(payloads, False)]
     lines.append(f"  did not shrink: {found['payload_misses']}; restored: {found['payloads_restored']}")
     said = ", ".join(f"{safe(name)} {count}" for name, count in found["verdicts"].items())
     reason = f" ({safe(found['oracle_reason'])})" if found["oracle_reason"] else ""

@@ -1,7 +1,7 @@
-"""The packet path, seen from Python: the only module that touches the compiled extension.
+"""The packet path, seen from Python.
 
 Buffers are made once and filled by C in batches; a negative return becomes an exception in one
-place (`_check`). With the io thread started no packet of a user passes through here: only QUIC
+place (`names.check`). With the io thread started no packet of a user passes through here: only QUIC
 datagrams, events and, in carrier mode, data packets that travel inside QUIC.
 """
 
@@ -30,50 +30,14 @@ from oxidized.core.plane import (
 )
 from oxidized.errors import NativeError
 from oxidized.ffi._oxi import ffi, lib
+from oxidized.ffi.headers import HEADER_PROFILES
+from oxidized.ffi.lz import LZ_DICTIONARIES, LZ_DIGEST
+from oxidized.ffi.names import BATCH_MAX, DATAGRAM_MAX, DROP_REASONS, STAGES, check
+from oxidized.ffi.oracle import oracle_model
 
-BATCH_MAX: Final = int(lib.OXI_BATCH_MAX)
-OVERHEAD_BYTES: Final = int(lib.OXI_OVERHEAD_BYTES)
-MTU_MAX: Final = int(lib.OXI_MTU_MAX)
-_STRIDE: Final = int(lib.OXI_DATAGRAM_MAX)
 _CONTROL_STRIDE: Final = int(lib.OXI_CONTROL_MAX)
+_BY_DICTIONARY: Final = {"payload_packets", "payload_bytes", "pressed_bytes"}  # of oxi_compression_stats
 _DIRECTIONS: Final = ("transmit", "receive_datagram", "receive")
-_ERRORS: Final = {
-    lib.OXI_E_ARG: "bad argument",
-    lib.OXI_E_NOMEM: "out of memory",
-    lib.OXI_E_FULL: "no free slot",
-    lib.OXI_E_ABSENT: "no such peer, path or session",
-    lib.OXI_E_BUSY: "not in this state of the io thread",
-    lib.OXI_E_SYS: "system call failed",
-    lib.OXI_E_CRYPTO: "the crypto library refused the key, or the index is taken",
-}
-
-
-def _check(result: int, what: str) -> int:
-    """Returns `result`, or raises NativeError when C said no."""
-    if result < 0:
-        raise NativeError(f"{what}: {_ERRORS.get(result, result)}", code=result)
-    return result
-
-
-def _names(lookup: Any) -> tuple[str, ...]:
-    names: list[str] = []
-    while (name := lookup(len(names))) != ffi.NULL:
-        names.append(ffi.string(name).decode())
-    return tuple(names)
-
-
-DROP_REASONS: Final = _names(lib.oxi_drop_name)
-DROP_HELP: Final = dict(zip(DROP_REASONS, _names(lib.oxi_drop_help), strict=True))
-STAGES: Final = {
-    name: _names(lambda i, which=which: lib.oxi_stage_name(which, i))
-    for name, which in (
-        ("out", lib.OXI_TIMES_OUT),
-        ("in", lib.OXI_TIMES_IN),
-        ("shell", lib.OXI_TIMES_SHELL),
-    )
-}
-
-
 @dataclass(frozen=True, slots=True)
 class AeadLibrary:
     """A crypto library. `version`: "" not found; `trouble`: why it can not be used, "": it can."""
@@ -98,119 +62,6 @@ def aead_library(name: str) -> AeadLibrary:
         version=ffi.string(lib.oxi_aead_version(number)).decode("ascii", "replace"),
         trouble="" if trouble == ffi.NULL else ffi.string(trouble).decode("utf-8", "replace"),
     )
-
-
-HEADER_PROFILES: Final = _names(lib.oxi_hdr_profile_name)
-LZ_DICTIONARIES: Final = _names(lib.oxi_lz_name)  # by number; the first is "none"
-LZ_RESULTS: Final = _names(lib.oxi_lz_result_name)
-_BY_DICTIONARY = {"payload_packets", "payload_bytes", "pressed_bytes"}  # of oxi_compression_stats
-LZ_DIGEST: Final = int(lib.oxi_lz_digest())  # of the dictionaries: peers must agree on it
-
-
-def lz_text(dictionary: int) -> bytes:
-    """The dictionary of this number, 1 to len(LZ_DICTIONARIES) - 1."""
-    text = lib.oxi_lz_text(dictionary, length := ffi.new("uint32_t *"))
-    assert text != ffi.NULL
-    return bytes(ffi.buffer(text, length[0]))
-
-
-class Compressor:
-    """Payload compression of one packet after the other, as the packet path does it.
-
-    `rules`: which packets may be compressed; NativeError when C refuses them.
-    """
-
-    def __init__(self, rules: Sequence[PayloadRule] = ()) -> None:
-        native = ffi.new("oxi_lz_rule[]", [(r.port, r.protocol, r.dictionary) for r in rules] or 1)
-        self._lz = lib.oxi_lz_new(native, len(rules))
-        if self._lz == ffi.NULL:
-            raise NativeError("oxi_lz_new: bad rules or out of memory", code=int(lib.OXI_E_ARG))
-        self._lz = ffi.gc(self._lz, lib.oxi_lz_free)
-        self._buf = ffi.new("uint8_t[]", _STRIDE)
-        self._len = ffi.new("uint32_t *")
-
-    def dictionary(self, packet: bytes) -> int | None:
-        """Of a whole inner packet; None: it may not be compressed."""
-        found = lib.oxi_lz_class(self._lz, packet, len(packet))
-        return None if found == lib.OXI_LZ_REFUSED else _check(found, "lz_class")
-
-    def compress(
-        self, packet: bytes, dictionary: int = 0, *, is_light: bool = False, clear_bytes: int = 0
-    ) -> bytes | None:
-        """The packet as an LZ item (PROTOCOL.md, section 10); None: it does not get smaller by enough."""
-        level = lib.OXI_LZ_LIGHT if is_light else lib.OXI_LZ_AGGRESSIVE
-        result = lib.oxi_lz_compress(
-            self._lz, level, dictionary, clear_bytes, packet, len(packet), self._buf, _STRIDE, self._len
-        )
-        _check(result, "lz_compress")
-        return bytes(ffi.buffer(self._buf, self._len[0])) if self._len[0] else None
-
-    def restore(self, item: bytes, packet_bytes_max: int = MTU_MAX) -> bytes | str:
-        """The packet of an item; or, of LZ_RESULTS, why it is dropped."""
-        result = lib.oxi_lz_restore(item, len(item), self._buf, packet_bytes_max, self._len)
-        if trouble := LZ_RESULTS[_check(result, "lz_restore")] if result else "":
-            return trouble
-        return bytes(ffi.buffer(self._buf, self._len[0]))
-# ---- the compression oracle, without a plane ----
-
-
-@dataclass(frozen=True, slots=True)
-class OracleFeature:
-    """A row of the table in native/core/oracle_features.h: values lie in -1..maximum."""
-
-    name: str
-    maximum: float
-    help: str
-
-
-ORACLE_FEATURES: Final = tuple(
-    OracleFeature(name, float(lib.oxi_oracle_feature_max(i)), text)
-    for i, (name, text) in enumerate(
-        zip(_names(lib.oxi_oracle_feature_name), _names(lib.oxi_oracle_feature_help), strict=True)
-    )
-)
-ORACLE_PAYLOAD_MIN: Final = int(lib.OXI_ORACLE_PAYLOAD_MIN)
-ORACLE_TRAIN_BYTES_MIN: Final = int(lib.OXI_ORACLE_TRAIN_BYTES_MIN)
-ORACLE_VERDICTS: Final = dict(zip(_names(lib.oxi_oracle_verdict_name), Verdict, strict=True))
-
-
-def oracle_features(packet: bytes, payload_at: int, *, is_urgent: bool = False) -> tuple[float, ...]:
-    """What the oracle sees of any bytes, in the order of ORACLE_FEATURES."""
-    out = ffi.new("float[]", len(ORACLE_FEATURES))
-    _check(lib.oxi_oracle_features(packet, len(packet), payload_at, is_urgent, out), "oracle_features")
-    return tuple(out)
-
-
-def oracle_is_worth(packet_bytes: int, payload_bytes: int, saved_bytes: int) -> bool:
-    """Whether a payload that got so much shorter is sent as such."""
-    return bool(lib.oxi_oracle_is_worth(packet_bytes, payload_bytes, saved_bytes))
-
-
-def _oracle_model(weights: OracleWeights | None) -> Any:
-    if weights is None:
-        return ffi.NULL
-    fields = OracleWeights.__dataclass_fields__
-    return ffi.new("oxi_oracle_model *", {name: list(getattr(weights, name)) for name in fields})
-
-
-def oracle_scores(weights: OracleWeights, rows: Sequence[Sequence[float]]) -> list[list[float]]:
-    """The net in C, for each row of features."""
-    model = _oracle_model(weights)
-    out = ffi.new("float[]", len(Verdict))
-    found = []
-    for row in rows:
-        assert len(row) == len(ORACLE_FEATURES)
-        _check(lib.oxi_oracle_scores(model, ffi.new("float[]", list(row)), out), "oracle_scores")
-        found.append(list(out))
-    return found
-
-
-def oracle_judge(weights: OracleWeights | None, features: Sequence[float], packet_bytes: int) -> Verdict:
-    """What the net, or without weights the heuristic, makes of a packet of this size."""
-    out = ffi.new("uint32_t *")
-    native = ffi.new("float[]", list(features))
-    _check(lib.oxi_oracle_judge(_oracle_model(weights), native, packet_bytes, out), "oracle_judge")
-    return Verdict(out[0])
 
 
 def _address_write(native: Any, address: Address) -> Any:
@@ -302,7 +153,7 @@ class DataPlane:
             )
         self.workers = workers
         self.notify_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._buf = ffi.new("uint8_t[]", BATCH_MAX * _STRIDE)
+        self._buf = ffi.new("uint8_t[]", BATCH_MAX * DATAGRAM_MAX)
         self._len = ffi.new("uint32_t[]", BATCH_MAX)
         self._peer = ffi.new("uint32_t[]", BATCH_MAX)
         self._addr = ffi.new("oxi_addr[]", BATCH_MAX)
@@ -322,14 +173,14 @@ class DataPlane:
     # ---- peers, routes, paths ----
 
     def peer_add(self, *, keepalive_ns: int, dead_after_ns: int, is_initiator: bool) -> int:
-        _check(lib.oxi_peer_add(self._dp, keepalive_ns, dead_after_ns, is_initiator, self._out), "peer_add")
+        check(lib.oxi_peer_add(self._dp, keepalive_ns, dead_after_ns, is_initiator, self._out), "peer_add")
         return int(self._out[0])
 
     def peer_timers(self, peer: int, *, keepalive_ns: int, dead_after_ns: int) -> None:
-        _check(lib.oxi_peer_timers(self._dp, peer, keepalive_ns, dead_after_ns), "peer_timers")
+        check(lib.oxi_peer_timers(self._dp, peer, keepalive_ns, dead_after_ns), "peer_timers")
 
     def peer_remove(self, peer: int) -> None:
-        _check(lib.oxi_peer_remove(self._dp, peer), "peer_remove")
+        check(lib.oxi_peer_remove(self._dp, peer), "peer_remove")
 
     def routes_set(self, routes: Sequence[tuple[Network, int]]) -> None:
         prefixes = ffi.new("oxi_prefix[]", max(len(routes), 1))
@@ -339,19 +190,19 @@ class DataPlane:
             native.family = lib.OXI_AF_INET if network.version == 4 else lib.OXI_AF_INET6
             native.bits = network.prefixlen
             native.peer = peer
-        _check(lib.oxi_routes_set(self._dp, prefixes, len(routes)), "routes_set")
+        check(lib.oxi_routes_set(self._dp, prefixes, len(routes)), "routes_set")
 
     def path_set(self, peer: int, path: int, address: Address | None, payload_max: int) -> None:
         native = ffi.NULL if address is None else _address_write(self._one_addr, address)
-        _check(lib.oxi_path_set(self._dp, peer, path, native, payload_max), "path_set")
+        check(lib.oxi_path_set(self._dp, peer, path, native, payload_max), "path_set")
 
     def path_payload(self, peer: int, path: int, payload_max: int) -> None:
-        _check(lib.oxi_path_payload(self._dp, peer, path, payload_max), "path_payload")
+        check(lib.oxi_path_payload(self._dp, peer, path, payload_max), "path_payload")
 
     # ---- keys ----
 
     def index_pick(self, random24: int) -> int:
-        _check(lib.oxi_index_pick(self._dp, random24 & 0xFFFFFF, self._out), "index_pick")
+        check(lib.oxi_index_pick(self._dp, random24 & 0xFFFFFF, self._out), "index_pick")
         return int(self._out[0])
 
     def session_install(self, now_ns: int, peer: int, keys: SessionKeys) -> None:
@@ -369,20 +220,20 @@ class DataPlane:
         ffi.memmove(native.tx_key, keys.tx_key, lib.OXI_KEY_BYTES)
         result = lib.oxi_session_install(self._dp, now_ns, peer, native)
         ffi.memmove(native, b"\0" * ffi.sizeof("oxi_session"), ffi.sizeof("oxi_session"))
-        _check(result, "session_install")
+        check(result, "session_install")
 
     def session_send(self, now_ns: int, peer: int) -> None:
-        _check(lib.oxi_session_send(self._dp, now_ns, peer), "session_send")
+        check(lib.oxi_session_send(self._dp, now_ns, peer), "session_send")
 
     def session_drop(self, peer: int) -> None:
-        _check(lib.oxi_session_drop(self._dp, peer), "session_drop")
+        check(lib.oxi_session_drop(self._dp, peer), "session_drop")
 
     def epoch_install(self, now_ns: int, peer: int, epoch: int, rx_key: bytes, tx_key: bytes) -> None:
         assert len(rx_key) == len(tx_key) == lib.OXI_KEY_BYTES
-        _check(lib.oxi_epoch_install(self._dp, now_ns, peer, epoch, rx_key, tx_key), "epoch_install")
+        check(lib.oxi_epoch_install(self._dp, now_ns, peer, epoch, rx_key, tx_key), "epoch_install")
 
     def epoch_send(self, now_ns: int, peer: int, epoch: int) -> None:
-        _check(lib.oxi_epoch_send(self._dp, now_ns, peer, epoch), "epoch_send")
+        check(lib.oxi_epoch_send(self._dp, now_ns, peer, epoch), "epoch_send")
 
     def aead(self) -> AeadLibrary:
         """The crypto library that seals and opens."""
@@ -399,12 +250,12 @@ class DataPlane:
     def compression_set(self, rules: Sequence[PayloadRule]) -> None:
         """Which payloads are compressed; needs `compress_payload`. Replaces all."""
         native = ffi.new("oxi_lz_rule[]", [(r.port, r.protocol, r.dictionary) for r in rules] or 1)
-        _check(lib.oxi_compression_set(self._dp, native, len(rules)), "compression_set")
+        check(lib.oxi_compression_set(self._dp, native, len(rules)), "compression_set")
 
     def compression_stats(self) -> dict[str, Any]:
         """Every field of `oxi_compression_stats`; arrays as profile or dictionary -> number."""
         native = ffi.new("oxi_compression_stats *")
-        _check(lib.oxi_compression_stats_read(self._dp, native), "compression_stats_read")
+        check(lib.oxi_compression_stats_read(self._dp, native), "compression_stats_read")
         found: dict[str, Any] = {}
         for name, field in ffi.typeof("oxi_compression_stats").fields:
             value = getattr(native, name)
@@ -431,12 +282,12 @@ class DataPlane:
         result = lib.oxi_ping(self._dp, now_ns, peer, path, native, token, flags, pad_bytes)
         if result == lib.OXI_E_ABSENT:
             return False
-        _check(result, "ping")
+        check(result, "ping")
         return True
 
     def poll_events(self) -> list[PlaneEvent]:
         events = []
-        while (count := _check(lib.oxi_event_pop(self._dp, self._events, BATCH_MAX), "event_pop")) > 0:
+        while (count := check(lib.oxi_event_pop(self._dp, self._events, BATCH_MAX), "event_pop")) > 0:
             for i in range(count):
                 ev = self._events[i]
                 address = _address_read(ev.addr) or CARRIER
@@ -447,7 +298,7 @@ class DataPlane:
 
     def poll_control(self) -> list[tuple[bytes, Address]]:
         """QUIC datagrams that came in on the UDP sockets, at most one batch."""
-        count = _check(
+        count = check(
             lib.oxi_control_pop(self._dp, self._buf, _CONTROL_STRIDE, self._len, self._addr, BATCH_MAX),
             "control_pop",
         )
@@ -459,7 +310,7 @@ class DataPlane:
         return found
 
     def poll_carrier(self) -> list[tuple[int, bytes]]:
-        count = _check(
+        count = check(
             lib.oxi_carrier_pop(self._dp, self._buf, _CONTROL_STRIDE, self._len, self._peer, BATCH_MAX),
             "carrier_pop",
         )
@@ -468,8 +319,8 @@ class DataPlane:
     def carrier_push(self, now_ns: int, peer: int, datagrams: Sequence[bytes]) -> None:
         for start in range(0, len(datagrams), BATCH_MAX):
             count = self._fill(datagrams[start : start + BATCH_MAX])
-            result = lib.oxi_carrier_push(self._dp, now_ns, peer, self._buf, _STRIDE, self._len, count)
-            _check(result, "carrier_push")
+            result = lib.oxi_carrier_push(self._dp, now_ns, peer, self._buf, DATAGRAM_MAX, self._len, count)
+            check(result, "carrier_push")
 
     def _datagrams(self, count: int, stride: int) -> list[bytes]:
         return [bytes(ffi.buffer(self._buf + i * stride, self._len[i])) for i in range(count)]
@@ -477,8 +328,8 @@ class DataPlane:
     def _fill(self, packets: Sequence[bytes]) -> int:
         assert len(packets) <= BATCH_MAX
         for i, data in enumerate(packets):
-            assert len(data) <= _STRIDE
-            ffi.memmove(self._buf + i * _STRIDE, data, len(data))
+            assert len(data) <= DATAGRAM_MAX
+            ffi.memmove(self._buf + i * DATAGRAM_MAX, data, len(data))
             self._len[i] = len(data)
         return len(packets)
 
@@ -486,7 +337,7 @@ class DataPlane:
 
     def stats(self) -> dict[str, Any]:
         """Every scalar of `oxi_stats` by its name, and "drops": direction -> reason -> packets."""
-        _check(lib.oxi_stats_read(self._dp, self._stats), "stats_read")
+        check(lib.oxi_stats_read(self._dp, self._stats), "stats_read")
         native = self._stats
         fields = [name for name, _ in ffi.typeof("oxi_stats").fields if name != "drops"]
         found: dict[str, Any] = {name: int(getattr(native, name)) for name in fields}
@@ -502,7 +353,7 @@ class DataPlane:
         Of those turns of the loop that were timed, one in 64.
         """
         times = ffi.new("oxi_stage_time[]", int(lib.OXI_TIMES * lib.OXI_STAGES_MAX))
-        _check(lib.oxi_stage_times_read(self._dp, times), "stage_times_read")
+        check(lib.oxi_stage_times_read(self._dp, times), "stage_times_read")
         return [
             {
                 "path": path,
@@ -516,7 +367,7 @@ class DataPlane:
 
     def peer_counters(self, peer: int) -> PeerCounters:
         native = self._peer_stats
-        _check(lib.oxi_peer_stats_read(self._dp, peer, native), "peer_stats_read")
+        check(lib.oxi_peer_stats_read(self._dp, peer, native), "peer_stats_read")
         return PeerCounters(
             tx_packets=native.tx_packets,
             tx_bytes=native.tx_bytes,
@@ -539,11 +390,11 @@ class DataPlane:
 
     def oracle_set(self, weights: OracleWeights | None, seed: int) -> None:
         """From now on with this net, or without weights with the heuristic. `seed`: 64 random bits."""
-        _check(lib.oxi_oracle_set(self._dp, _oracle_model(weights), seed), "oracle_set")
+        check(lib.oxi_oracle_set(self._dp, oracle_model(weights), seed), "oracle_set")
 
     def oracle_counters(self) -> OracleCounters:
         native = ffi.new("oxi_oracle_stats *")
-        _check(lib.oxi_oracle_stats_read(self._dp, native), "oracle_stats_read")
+        check(lib.oxi_oracle_stats_read(self._dp, native), "oracle_stats_read")
         return OracleCounters(
             verdicts={verdict: int(native.verdicts[verdict]) for verdict in Verdict},
             looked_packets=native.looked_packets,
@@ -566,16 +417,16 @@ class DataPlane:
         native.data, native.len, native.payload_at = data, len(packet), payload_at
         native.peer, native.is_allowed, native.is_urgent = peer, is_allowed, is_urgent
         ticket = ffi.new("oxi_oracle_ticket *")
-        _check(lib.oxi_oracle_ask(self._dp, native, self._out, ticket), "oracle_ask")
+        check(lib.oxi_oracle_ask(self._dp, native, self._out, ticket), "oracle_ask")
         return Verdict(self._out[0]), ticket
 
     def oracle_learn(self, ticket: Any, *, has_saved: bool) -> None:
-        _check(lib.oxi_oracle_learn(self._dp, ticket, has_saved), "oracle_learn")
+        check(lib.oxi_oracle_learn(self._dp, ticket, has_saved), "oracle_learn")
 
     # ---- the io thread ----
 
     def offload_set(self, offload: Offload) -> None:
-        _check(lib.oxi_offload_set(self._dp, int(offload)), "offload_set")
+        check(lib.oxi_offload_set(self._dp, int(offload)), "offload_set")
 
     def start(
         self, tun_fds: Sequence[int], sock_fds: Sequence[Sequence[int]], *, tun_has_header: bool = False
@@ -597,50 +448,47 @@ class DataPlane:
         result = lib.oxi_io_start(self._dp, conf, errno_out)
         if result == lib.OXI_E_SYS:
             raise OSError(errno_out[0], os.strerror(errno_out[0]))
-        _check(result, "io_start")
+        check(result, "io_start")
 
     def stop(self) -> None:
         """Stops the C thread; packets it still holds are counted as `stopped`. Idempotent."""
         if self._dp != ffi.NULL:
-            _check(lib.oxi_io_stop(self._dp), "io_stop")
+            check(lib.oxi_io_stop(self._dp), "io_stop")
 
     # ---- without the io thread: the caller is the shell ----
 
     def inner_push(self, now_ns: int, packets: Sequence[bytes]) -> None:
         count = self._fill(packets)
-        _check(lib.oxi_inner_push(self._dp, now_ns, self._buf, _STRIDE, self._len, count), "inner_push")
+        check(lib.oxi_inner_push(self._dp, now_ns, self._buf, DATAGRAM_MAX, self._len, count), "inner_push")
 
     def inner_pop(self) -> list[tuple[int, bytes]]:
         """Delivered inner packets, (peer, packet), at most one batch."""
-        count = _check(
-            lib.oxi_inner_pop(self._dp, self._buf, _STRIDE, self._len, self._peer, BATCH_MAX), "inner_pop"
-        )
-        return [(int(self._peer[i]), data) for i, data in enumerate(self._datagrams(count, _STRIDE))]
+        result = lib.oxi_inner_pop(self._dp, self._buf, DATAGRAM_MAX, self._len, self._peer, BATCH_MAX)
+        count = check(result, "inner_pop")
+        return [(int(self._peer[i]), data) for i, data in enumerate(self._datagrams(count, DATAGRAM_MAX))]
 
     def outer_push(self, now_ns: int, datagrams: Sequence[tuple[bytes, Address]]) -> None:
         count = self._fill([data for data, _ in datagrams])
         for i, (_, source) in enumerate(datagrams):
             _address_write(self._addr + i, source)
-        result = lib.oxi_outer_push(self._dp, now_ns, self._buf, _STRIDE, self._len, self._addr, count)
-        _check(result, "outer_push")
+        result = lib.oxi_outer_push(self._dp, now_ns, self._buf, DATAGRAM_MAX, self._len, self._addr, count)
+        check(result, "outer_push")
 
     def outer_pop(self) -> list[tuple[bytes, Address]]:
         """Datagrams to send, with their target, at most one batch."""
-        count = _check(
-            lib.oxi_outer_pop(self._dp, self._buf, _STRIDE, self._len, self._addr, BATCH_MAX), "outer_pop"
-        )
+        result = lib.oxi_outer_pop(self._dp, self._buf, DATAGRAM_MAX, self._len, self._addr, BATCH_MAX)
+        count = check(result, "outer_pop")
         return self._addressed(count)
 
     def train_pop(self) -> list[tuple[bytes, Address]]:
         """The same for what leaves in one message: one datagram or a train; empty: nothing waits."""
-        count = _check(
-            lib.oxi_train_pop(self._dp, self._buf, _STRIDE, self._len, self._addr, BATCH_MAX), "train_pop"
-        )
+        result = lib.oxi_train_pop(self._dp, self._buf, DATAGRAM_MAX, self._len, self._addr, BATCH_MAX)
+        count = check(result, "train_pop")
         return self._addressed(count)
 
     def _addressed(self, count: int) -> list[tuple[bytes, Address]]:
         found = []
-        for i, data in enumerate(self._datagrams(count, _STRIDE)):
+        for i, data in enumerate(self._datagrams(count, DATAGRAM_MAX)):
             address = _address_read(self._addr[i])
             assert address is not None
             found.append((data, address))
@@ -649,7 +497,7 @@ class DataPlane:
     def super_push(self, now_ns: int, data: bytes, how: Super) -> None:
         """One packet or super-packet as the TUN gives it."""
         native = ffi.new("oxi_super *", {name: int(getattr(how, name)) for name in Super.__slots__})
-        _check(lib.oxi_super_push(self._dp, now_ns, data, len(data), native), "super_push")
+        check(lib.oxi_super_push(self._dp, now_ns, data, len(data), native), "super_push")
 
     def super_pop(self) -> tuple[bytes, int, Super] | None:
         """The next thing to write to the TUN, the number of packets in it, and its header; None: nothing."""
@@ -657,7 +505,7 @@ class DataPlane:
         numbers = ffi.new("uint32_t[2]")
         native = ffi.new("oxi_super *")
         result = lib.oxi_super_pop(self._dp, buf, len(buf), numbers, numbers + 1, native)
-        _check(result, "super_pop")
+        check(result, "super_pop")
         if numbers[0] == 0:
             return None
         how = Super(

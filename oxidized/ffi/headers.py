@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from oxidized.errors import NativeError
 from oxidized.ffi._oxi import ffi, lib
-from oxidized.ffi.dataplane import HEADER_PROFILES, _check, _names
+from oxidized.ffi.names import check, names_of
 
-HEADER_VERDICTS: Final = _names(lib.oxi_hdr_verdict_name)
+HEADER_PROFILES: Final = names_of(lib.oxi_hdr_profile_name)
+HEADER_VERDICTS: Final = names_of(lib.oxi_hdr_verdict_name)
 HEADER_KINDS: Final = ("whole", "setup", "base", "extended")
 _EVENT_KINDS: Final = {"send": lib.OXI_HDR_SEND, "arrive": lib.OXI_HDR_ARRIVE, "ack": lib.OXI_HDR_ACK}
 
@@ -83,13 +84,13 @@ class Headers:
 
     def ack(self, pn: int, path: int = 0) -> None:
         """The datagram `pn` of this path is acknowledged."""
-        _check(lib.oxi_hdr_ack(self._native, path, pn), "hdr_ack")
+        check(lib.oxi_hdr_ack(self._native, path, pn), "hdr_ack")
 
     def compress(self, pn: int, packet: bytes, path: int = 0) -> tuple[bytes | None, HeaderRow]:
         """The item that travels at (path, pn), None where the packet goes whole."""
         result = lib.oxi_hdr_compress(self._native, path, pn, packet, len(packet), self._coded, self._row)
         row = _header_row(self._row, None)
-        if _check(result, "hdr_compress") == 0:
+        if check(result, "hdr_compress") == 0:
             return None, row
         return bytes(ffi.buffer(self._coded, row.coded_bytes)) + packet[row.header_bytes :], row
 
@@ -98,7 +99,7 @@ class Headers:
         result = lib.oxi_hdr_restore(
             self._native, path, pn, item, len(item), self._packet, min(cap, len(self._packet)), self._row
         )
-        verdict = _check(result, "hdr_restore")
+        verdict = check(result, "hdr_restore")
         packet = bytes(ffi.buffer(self._packet, self._row.restored_bytes)) if verdict == 0 else None
         return _header_row(self._row, packet)
 
@@ -117,7 +118,7 @@ class Headers:
         result = lib.oxi_hdr_run(
             self._native, data, starts, len(packets), native, len(events), restored, rows
         )
-        _check(result, "hdr_run")
+        check(result, "hdr_run")
         found = []
         for i in range(len(packets)):
             is_there = rows[i].has_arrived and rows[i].verdict == 0

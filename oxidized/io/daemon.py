@@ -62,9 +62,14 @@ PEERS_MIN_EDGE = 8
 PEERS_MIN_HUB = 64
 ROUTES_MIN = 1024
 
-# Contexts for headers, of all peers that there is room for: a hub of many peers keeps fewer for each.
-CONTEXT_BYTES = 1200  # of one flow, both directions
-CONTEXTS_BYTES_MAX = 5 << 20
+# The packet path's memory, of one worker. Contexts for headers, of all peers that there is room for, get what
+# the rest leaves: a hub of many peers keeps fewer for each.
+PLANE_BYTES_MAX = 16 << 20
+REST_BYTES = 5_550_000  # packets, rings, what sockets read into
+REST_BYTES_LARGE = 8_450_000  # the same, of large packets
+INDEX_BYTES = 810_000  # the dictionaries, where payloads are compressed
+PEER_BYTES = 63_000  # sessions and send times
+CONTEXT_BYTES = 1210  # of one flow, both directions
 FLOWS_MIN = 16
 
 # Packet buffers: some rounds of trains at the sockets. Of large packets fewer make a train.
@@ -96,7 +101,10 @@ def _peer_room(settings: TunnelSettings) -> int:
 def compression_bounded(settings: TunnelSettings) -> CompressionSettings:
     """As asked for, with as many contexts for headers as there is memory for; none with `headers` off."""
     compression = settings.compression
-    most = CONTEXTS_BYTES_MAX // (CONTEXT_BYTES * _peer_room(settings))
+    peers = _peer_room(settings)
+    rest_bytes = REST_BYTES if settings.mtu_bytes < LARGE_MTU_BYTES else REST_BYTES_LARGE
+    rest_bytes += INDEX_BYTES if compression.rules else 0
+    most = (PLANE_BYTES_MAX - rest_bytes - peers * PEER_BYTES) // (CONTEXT_BYTES * (peers + 1))
     flows = 0 if compression.headers == "off" else min(compression.flows, max(most, FLOWS_MIN))
     return replace(compression, flows=flows)
 

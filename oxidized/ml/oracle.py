@@ -23,7 +23,7 @@ from typing import Any, Final
 import oxidized
 from oxidized.core.oracle import FEATURES, HIDDEN, OracleWeights, Verdict
 from oxidized.errors import OxidizedError
-from oxidized.ffi.dataplane import ORACLE_FEATURES, ORACLE_VERDICTS, oracle_scores
+from oxidized.ffi.oracle import ORACLE_FEATURES, ORACLE_VERDICTS, oracle_scores
 from oxidized.ml import onnx_reference, onnx_weights
 
 SCHEMA: Final = "oxidized.compression_oracle/1"

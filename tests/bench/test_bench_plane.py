@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from oxidized.core.plane import Suite
-from oxidized.ffi.dataplane import BATCH_MAX, STAGES, aead_library
+from oxidized.ffi.dataplane import aead_library
+from oxidized.ffi.names import BATCH_MAX, STAGES
 from tests.native.rig import EDGE, INNER_A, INNER_B, Pair, Solo, ipv4
 from tests.native.test_core_unit import ENVIRONMENT
 

@@ -7,7 +7,7 @@ from random import Random
 import lz4.block
 import pytest
 
-from oxidized.ffi.dataplane import LZ_RESULTS, Compressor, lz_text
+from oxidized.ffi.lz import LZ_RESULTS, Compressor, lz_text
 from tests import payloads
 
 KINDS = {"sip": 1, "syslog": 2, "mqtt": 3, "http": 4, "sql": 5}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oxidized.core.oracle import FEATURES, HIDDEN, Verdict
-from oxidized.ffi.dataplane import ORACLE_FEATURES, oracle_features, oracle_judge, oracle_scores
+from oxidized.ffi.oracle import ORACLE_FEATURES, oracle_features, oracle_judge, oracle_scores
 from oxidized.ml import oracle
 from oxidized.ml.training.kinds_judged import JUDGED, WATCHED
 from oxidized.ml.training.kinds_learned import LEARNED

@@ -1,26 +1,60 @@
 /* fuzz_frames.c - what stands inside authentic datagrams: the peer itself is broken or hostile.
  *
- * Invariant: every authentic datagram counts as opened; only an inner packet that ends the plaintext, is
- * whole and has a source of this peer is delivered, unchanged; PINGs are answered at most once each; and
- * acknowledgements can not claim more than was sent. Parsers: ack_read. */
+ * Invariant: every authentic datagram counts as opened; only what ends the plaintext, an item or a bundle of
+ * them, becomes packets: each item one or one named drop, in order, whole and with a source of this peer. A
+ * whole packet arrives unchanged; so does one that was compressed by the letter, as long as nothing else was
+ * sent; an LZ item is what the library's own judge says. PINGs are answered at most once each, never from
+ * inside an item; and acknowledgements can not claim more than was sent.
+ * Parsers: ack_read. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "support.h"
 
-enum { DATAGRAMS_MAX = 24, SENT_MAX = 16, TEXT_MAX = 1400, PATHS = OXI_PATHS_MAX };
-enum { PADDING = 0, PING = 1, PONG = 2, ACK = 3, PING_BODY = 17 };
+enum { DATAGRAMS_MAX = 24, SENT_MAX = 16, TEXT_MAX = 1400, PATHS = OXI_PATHS_MAX, KNOWN_MAX = 96 };
+enum { PADDING = 0, PING = 1, PONG = 2, ACK = 3, BUNDLE = 4, PING_BODY = 17, ITEMS_MAX = TEXT_MAX };
+enum { ACK_CE = 4, ACK_RANGES = 8, ACK_TIMES = 16 };
+/* Kinds of frames as the input tells them. */
+enum { PUT_INNER = 4, PUT_ITEM = 5, PUT_BUNDLE = 6 };
 
 typedef struct text {
     uint8_t bytes[TEXT_MAX];
     uint32_t len;
 } text;
 
+/* A header-compressed packet as the compressor made it, and what it has to become. */
+typedef struct known {
+    uint8_t coded[FLOW_PACKET_MAX + OXI_HDR_CODED_MAX];
+    uint8_t packet[FLOW_PACKET_MAX];
+    uint32_t coded_len, packet_len;
+} known;
+
+typedef enum { IS_DROPPED, IS_PACKET, IS_UNSURE } fate;
+
+typedef struct judged {
+    fate fate;
+    uint32_t len;
+    uint8_t *packet; /* of IS_PACKET; on the heap */
+} judged;
+
+typedef struct world {
+    end us;
+    oxi_hdr *hdr; /* the peer's compressor */
+    oxi_lz *lz;
+    flows_made flows;
+    bool is_honest; /* nothing but what the compressor makes has come with a coded header so far */
+    known known[KNOWN_MAX]; /* of this datagram, in order */
+    uint32_t known_count, known_seen;
+    judged items[ITEMS_MAX];
+    uint32_t item_count;
+} world;
+
 /* What the slow walk over a plaintext finds. */
 typedef struct found {
     uint32_t pings; /* that have to be answered */
     uint32_t acks;  /* that have to be believed */
     bool is_bad;    /* something is wrong: the rest is one drop */
-    uint32_t inner; /* offset of the inner packet; == len: none */
+    uint32_t inner; /* offset of the item or bundle at the end; == len: none */
 } found;
 
 static void put(text *t, const void *bytes, uint32_t len)
@@ -50,19 +84,23 @@ static void put_varint(text *t, uint64_t value, uint32_t size)
 /* An ACK whose fields come from the input: mostly small numbers, as those are near the truth. */
 static void put_ack(text *t, input *in)
 {
-    uint8_t shape = (uint8_t)input_number(in, 1);
+    uint8_t shape = (uint8_t)input_number(in, 1), flags = (uint8_t)input_number(in, 1);
     uint32_t size = shape >> 6;
+    if (flags < 0xe0)
+        flags &= ACK_CE | ACK_RANGES | ACK_TIMES | 3;
     put_number(t, ACK, 1);
-    put_number(t, shape & 7, 1);
-    for (uint32_t i = 0; i < 4; i++)
+    put_number(t, flags, 1);
+    for (uint32_t i = 0; i < (flags & ACK_CE ? 4U : 3U); i++)
         put_varint(t, input_number(in, shape & 8 ? 8 : 1), shape & 8 ? 3 : size);
-    uint8_t ranges = (uint8_t)input_number(in, 1) & 0x3f;
-    put_number(t, ranges, 1);
     put_varint(t, input_number(in, 1), size);
+    uint8_t ranges = flags & ACK_RANGES ? (uint8_t)input_number(in, 1) & 0x3f : 0;
+    if (flags & ACK_RANGES)
+        put_number(t, ranges, 1);
     for (uint32_t i = 0; i < 2U * ranges; i++)
         put_varint(t, input_number(in, 1), size);
-    uint8_t times = (uint8_t)input_number(in, 1) & 0x1f;
-    put_number(t, times, 1);
+    uint8_t times = flags & ACK_TIMES ? (uint8_t)input_number(in, 1) & 0x1f : 0;
+    if (flags & ACK_TIMES)
+        put_number(t, times, 1);
     for (uint32_t i = 0; i < 2U * times; i++)
         put_varint(t, input_number(in, 1), size);
 }
@@ -78,7 +116,72 @@ static void put_inner(text *t, input *in)
     put(t, p, len);
 }
 
-static text text_make(input *in)
+/* An item as the letter of the protocol wants it, but for a wrong byte at times. Returns its length. */
+static uint32_t item_make(world *w, input *in, uint8_t path, uint64_t pn, uint8_t *out)
+{
+    static uint8_t pressed[FLOW_PACKET_MAX + OXI_HDR_CODED_MAX];
+    oxi_hdr_row row;
+    uint8_t packet[FLOW_PACKET_MAX];
+    uint8_t how = (uint8_t)input_number(in, 1);
+    uint32_t len = flow_packet(&w->flows, in, true, packet), clear_bytes = 0;
+    memcpy(out, packet, len);
+    if (how & 1 && w->us.how.flows && w->known_count < KNOWN_MAX) {
+        int result = oxi_hdr_compress(w->hdr, path, pn, packet, len, out, &row);
+        must(result >= 0, "the compressor takes all");
+        clear_bytes = result ? row.coded_bytes : 0;
+        uint32_t head = result ? row.header_bytes : 0;
+        memcpy(out + clear_bytes, packet + head, len - head);
+        known *k = &w->known[w->known_count];
+        w->known_count += result == 1;
+        memcpy(k->packet, packet, k->packet_len = len);
+        len = clear_bytes + len - head;
+        memcpy(k->coded, out, k->coded_len = len);
+    }
+    if (how & 2) {
+        uint32_t pressed_len = 0, dictionary = (how >> 2) % (WAYS_RULES + 1);
+        must(oxi_lz_compress(w->lz, OXI_LZ_AGGRESSIVE, dictionary, clear_bytes, out, len, pressed,
+                             sizeof pressed, &pressed_len) == OXI_OK, "the compressor takes all");
+        if (pressed_len)
+            memcpy(out, pressed, len = pressed_len);
+    }
+    if (how >= 0xe0)
+        out[input_number(in, 2) % len] ^= (uint8_t)input_number(in, 1);
+    return len;
+}
+
+static void put_item(world *w, text *t, input *in, uint8_t path, uint64_t pn)
+{
+    uint8_t item[FLOW_PACKET_MAX + OXI_HDR_CODED_MAX];
+    if (TEXT_MAX - t->len >= sizeof item)
+        put(t, item, item_make(w, in, path, pn, item));
+}
+
+/* Lengths by the letter, overlong, or wrong. */
+static void put_bundle(world *w, text *t, input *in, uint8_t path, uint64_t pn)
+{
+    uint8_t item[FLOW_PACKET_MAX + OXI_HDR_CODED_MAX];
+    put_number(t, BUNDLE, 1);
+    for (uint32_t n = (uint32_t)input_number(in, 1) % 64; n && TEXT_MAX - t->len >= sizeof item + 2; n--) {
+        uint8_t how = (uint8_t)input_number(in, 1);
+        if (how >= 0xfc) { /* small ones, so that one datagram holds more of them than a batch */
+            const uint8_t least[20] = { 0x45, [3] = 20, [12] = 10 };
+            for (uint32_t i = 0; i < 30; i++) {
+                put_number(t, sizeof least, 1);
+                put(t, least, sizeof least);
+            }
+            continue;
+        }
+        uint32_t len = how >= 0xf8 ? input_copy(in, item, how & 3) : item_make(w, in, path, pn, item);
+        uint32_t told = how >= 0xf4 && how < 0xf8 ? (uint32_t)input_number(in, 2) % 4096 : len;
+        if (told < 240 && how < 0xf0)
+            put_number(t, told, 1);
+        else
+            put_number(t, 240U << 8 | told, 2);
+        put(t, item, len);
+    }
+}
+
+static text text_make(world *w, input *in, uint8_t path, uint64_t pn)
 {
     text t = { .len = 0 };
     uint8_t frames = (uint8_t)input_number(in, 1) & 7;
@@ -100,12 +203,20 @@ static text text_make(input *in)
         case ACK:
             put_ack(&t, in);
             break;
-        case 4:
+        case PUT_INNER:
             put_inner(&t, in);
+            break;
+        case PUT_ITEM:
+            put_item(w, &t, in, path, pn);
+            break;
+        case PUT_BUNDLE:
+            put_bundle(w, &t, in, path, pn);
             break;
         default:
             put(&t, raw, input_copy(in, raw, kind >> 3));
         }
+        if (((kind & 7) == PUT_ITEM || (kind & 7) == PUT_BUNDLE) && kind >> 3 != 31)
+            break; /* what followed would belong to it */
     }
     return t;
 }
@@ -123,20 +234,28 @@ static uint64_t take_varint(const text *t, uint32_t *at)
     return value;
 }
 
+/* The count of a list that may be left out; UINT8_MAX: past the end. */
+static uint8_t take_count(const text *t, uint32_t *at, bool is_there)
+{
+    if (!is_there)
+        return 0;
+    return *at < t->len ? t->bytes[(*at)++] : UINT8_MAX;
+}
+
 /* PROTOCOL.md section 3.1 by the letter: where the ACK ends; 0: it is none, or it claims what can not be.
  * sent: how many packets of each path there were to acknowledge. */
 static uint32_t walk_ack(const text *t, uint32_t at, const uint64_t *sent)
 {
-    if (t->len - at < 2 || t->bytes[at + 1] >= PATHS)
+    if (t->len - at < 2 || t->bytes[at + 1] & ~(3 | ACK_CE | ACK_RANGES | ACK_TIMES))
         return 0;
-    uint64_t there = sent[t->bytes[at + 1]];
+    uint8_t flags = t->bytes[at + 1];
+    uint64_t there = sent[flags & 3];
     at += 2;
-    uint64_t largest = take_varint(t, &at), delay = take_varint(t, &at);
-    uint64_t received = take_varint(t, &at), ce = take_varint(t, &at);
-    if (delay == UINT64_MAX || largest >= there || received > largest + 1 || ce > received || at >= t->len)
+    uint64_t largest = take_varint(t, &at), delay = take_varint(t, &at), missing = take_varint(t, &at);
+    uint64_t ce = flags & ACK_CE ? take_varint(t, &at) : 0, first = take_varint(t, &at);
+    if (delay == UINT64_MAX || largest >= there || missing > largest || ce > largest + 1 - missing)
         return 0;
-    uint8_t ranges = t->bytes[at++];
-    uint64_t first = take_varint(t, &at);
+    uint8_t ranges = take_count(t, &at, flags & ACK_RANGES);
     if (ranges > 32 || first > largest)
         return 0;
     uint64_t lowest = largest - first, named = first + 1;
@@ -147,9 +266,10 @@ static uint32_t walk_ack(const text *t, uint32_t at, const uint64_t *sent)
         lowest -= gap + more + 2;
         named += more + 1;
     }
-    if (named > received || at >= t->len || t->bytes[at] > 16)
+    uint8_t times = take_count(t, &at, flags & ACK_TIMES);
+    if (named > largest + 1 - missing || times > 16)
         return 0;
-    for (uint8_t times = t->bytes[at++]; times; times--) {
+    for (; times; times--) {
         uint64_t distance = take_varint(t, &at);
         if (take_varint(t, &at) == UINT64_MAX || distance > largest)
             return 0;
@@ -157,6 +277,9 @@ static uint32_t walk_ack(const text *t, uint32_t at, const uint64_t *sent)
     }
     return at;
 }
+
+static bool is_whole(uint8_t first) { return first >> 4 == 4 || first >> 4 == 6; }
+static bool is_item(uint8_t first) { return is_whole(first) || first >> 3 == 1 || first >= 0x80; }
 
 static found text_walk(const text *t, uint8_t path, const uint64_t *sent_before)
 {
@@ -166,7 +289,7 @@ static found text_walk(const text *t, uint8_t path, const uint64_t *sent_before)
     uint32_t at = 0;
     while (at < t->len && !f.is_bad) {
         uint8_t first = t->bytes[at];
-        if (first >> 4 == 4 || first >> 4 == 6) {
+        if (is_item(first) || first == BUNDLE) {
             f.inner = at;
             break;
         }
@@ -190,10 +313,131 @@ static found text_walk(const text *t, uint8_t path, const uint64_t *sent_before)
 
 static bool may_deliver(const uint8_t *p, uint32_t len)
 {
-    if (p[0] >> 4 == 6)
-        return len >= 40 && p[4] * 256U + p[5] + 40 == len && p[8] == 0xfd;
+    if (len >= 40 && p[0] >> 4 == 6)
+        return p[4] * 256U + p[5] + 40 == len && p[8] == 0xfd;
     uint32_t header = (p[0] & 15U) * 4;
-    return len >= 20 && header >= 20 && header <= len && p[2] * 256U + p[3] == len && p[12] == 10;
+    return len >= 20 && p[0] >> 4 == 4 && header >= 20 && header <= len && p[2] * 256U + p[3] == len &&
+           p[12] == 10;
+}
+
+/* ---- what stands in the items ---- */
+
+static void item_add(world *w, fate what, const uint8_t *packet, uint32_t len)
+{
+    must(w->item_count < ITEMS_MAX, "an item has a byte at least");
+    judged *i = &w->items[w->item_count++];
+    bool is_large = len > KEEP_MTU + OXI_OVERHEAD_BYTES && len > OXI_CONTROL_MAX;
+    *i = (judged){ .fate = what };
+    if (what == IS_PACKET && (is_large || !may_deliver(packet, len)))
+        i->fate = IS_DROPPED;
+    if (i->fate != IS_PACKET)
+        return;
+    i->packet = malloc(len);
+    must(i->packet != NULL, "memory");
+    memcpy(i->packet, packet, i->len = len);
+}
+
+static void coded_judge(world *w, const uint8_t *coded, uint32_t len)
+{
+    if (w->us.how.flows == 0) {
+        item_add(w, IS_DROPPED, NULL, 0);
+        return;
+    }
+    const known *k = &w->known[w->known_seen];
+    bool is_next = w->known_seen < w->known_count && len == k->coded_len && memcmp(coded, k->coded, len) == 0;
+    w->is_honest = w->is_honest && is_next;
+    w->known_seen += is_next;
+    if (w->is_honest)
+        item_add(w, IS_PACKET, k->packet, k->packet_len);
+    else
+        item_add(w, IS_UNSURE, NULL, 0);
+}
+
+static void item_judge(world *w, const uint8_t *data, uint32_t len)
+{
+    static uint8_t out[OXI_MTU_MAX];
+    if (data[0] >> 3 == 1) {
+        uint32_t bytes = 0;
+        if (!w->us.how.has_payload || oxi_lz_restore(data, len, out, sizeof out, &bytes) != 0) {
+            item_add(w, IS_DROPPED, NULL, 0);
+            return;
+        }
+        data = out;
+        len = bytes;
+    }
+    if (data[0] >= 0x80)
+        coded_judge(w, data, len);
+    else if (is_whole(data[0]))
+        item_add(w, IS_PACKET, data, len);
+    else
+        item_add(w, IS_DROPPED, NULL, 0);
+}
+
+/* PROTOCOL.md section 3: the items of the bundle that begins there. Returns how many were good as items. */
+static uint32_t bundle_judge(world *w, const text *t, uint32_t at)
+{
+    for (uint32_t count = 0;; count++) {
+        if (at == t->len)
+            return count;
+        uint32_t len = t->bytes[at++];
+        if (len >= 240 && at < t->len)
+            len = (len - 240) << 8 | t->bytes[at++];
+        else if (len >= 240)
+            len = 0;
+        if (len == 0 || len > t->len - at || !is_item(t->bytes[at])) {
+            item_add(w, IS_DROPPED, NULL, 0);
+            return count;
+        }
+        item_judge(w, t->bytes + at, len);
+        at += len;
+    }
+}
+
+/* ---- what the plane made of it ---- */
+
+static bool is_syn(const uint8_t *p, uint32_t len)
+{
+    uint32_t l4 = p[0] >> 4 == 6 ? 40 : (p[0] & 15U) * 4;
+    return p[p[0] >> 4 == 6 ? 6 : 9] == 6 && len >= l4 + 20 && (p[l4 + 13] & 2);
+}
+
+/* Takes all that was delivered: in the order of the items, with at most the unsure ones between. Returns how
+ * many there were. */
+static uint32_t deliveries_check(world *w, uint64_t without_buffer)
+{
+    static uint8_t buf[OXI_BATCH_MAX][ROOM];
+    static uint32_t len[OXI_BATCH_MAX], peer[OXI_BATCH_MAX];
+    uint32_t next = 0, total = 0, unsure = 0, missed = 0;
+    int n;
+    while ((n = oxi_inner_pop(w->us.dp, buf[0], ROOM, len, peer, OXI_BATCH_MAX)) > 0) {
+        for (int i = 0; i < n; i++, total++) {
+            must(may_deliver(buf[i], len[i]), "what is delivered is whole, and has a source of this peer");
+            uint32_t at = next, between = 0;
+            for (; at < w->item_count; at++) {
+                const judged *it = &w->items[at];
+                if (it->fate == IS_PACKET && it->len == len[i] &&
+                    (memcmp(it->packet, buf[i], len[i]) == 0 || is_syn(buf[i], len[i])))
+                    break;
+                between += it->fate == IS_PACKET;
+            }
+            if (at < w->item_count && missed + between <= without_buffer) {
+                missed += between;
+                next = at + 1;
+            } else {
+                unsure++;
+            }
+        }
+    }
+    uint32_t unsure_max = 0;
+    for (uint32_t i = 0; i < w->item_count; i++) {
+        unsure_max += w->items[i].fate == IS_UNSURE;
+        missed += i >= next && w->items[i].fate == IS_PACKET;
+        free(w->items[i].packet);
+        w->items[i].packet = NULL;
+    }
+    must(unsure <= unsure_max, "nothing is delivered that was not sent");
+    must(missed <= without_buffer, "what is good is delivered, unchanged and in order");
+    return total;
 }
 
 /* How many datagrams the plane sent of its own accord; they are taken out. */
@@ -212,11 +456,40 @@ static oxi_peer_stats peer_of(const end *e)
     return st;
 }
 
-static void exchange(end *e, const text *t, uint8_t path, uint64_t pn)
+static uint64_t drops_without_buffer(const oxi_stats *st)
 {
-    static uint8_t datagram[ROOM], inner[ROOM];
+    for (uint32_t i = 0; i < OXI_DROPS_MAX && oxi_drop_name(i); i++)
+        if (strcmp(oxi_drop_name(i), "pool-empty") == 0)
+            return st->drops[OXI_DIR_IN_PACKET][i];
+    return 0;
+}
+
+static void packets_check(world *w, const text *t, const found *f, const oxi_stats *before)
+{
+    uint32_t bundled = 0;
+    w->item_count = w->known_seen = 0;
+    if (!f->is_bad && f->inner < t->len && t->bytes[f->inner] == BUNDLE)
+        bundled = bundle_judge(w, t, f->inner + 1);
+    else if (!f->is_bad && f->inner < t->len)
+        item_judge(w, t->bytes + f->inner, t->len - f->inner);
+    oxi_stats after = stats_of(&w->us);
+    uint64_t without_buffer = drops_without_buffer(&after) - drops_without_buffer(before);
+    uint32_t n = deliveries_check(w, without_buffer);
+    must(n <= t->len / 2 + 1, "a packet costs two bytes at least");
+    must(without_buffer == 0 || n >= POOL_PKTS - 2, "none is missing a buffer while there are some");
+    must(after.bundled_in_packets - before->bundled_in_packets == bundled, "each item of a bundle counts");
+    must(after.opened_datagrams == before->opened_datagrams + 1, "an authentic datagram opens");
+    must(after.found_packets - before->found_packets == w->item_count + f->is_bad, "an item is a packet");
+    must(drops_of(&after, OXI_DIR_IN_PACKET) - drops_of(before, OXI_DIR_IN_PACKET) + n ==
+             w->item_count + f->is_bad,
+         "each item is delivered, or one drop");
+}
+
+static void exchange(world *w, const text *t, uint8_t path, uint64_t pn)
+{
+    static uint8_t datagram[ROOM];
+    end *e = &w->us;
     uint32_t len = seal_to(e, path, pn, t->bytes, t->len, datagram);
-    uint32_t peer;
     uint64_t sent[PATHS];
     oxi_addr from = address_of(1, 443);
     oxi_stats before = stats_of(e);
@@ -226,16 +499,7 @@ static void exchange(end *e, const text *t, uint8_t path, uint64_t pn)
     must(oxi_outer_push(e->dp, e->now_ns, datagram, ROOM, &len, &from, 1) == OXI_OK, "push takes all");
     found f = text_walk(t, path, sent);
     must(answers(e) == f.pings, "the first PING of a datagram is answered, and nothing else");
-    int n = oxi_inner_pop(e->dp, inner, ROOM, &len, &peer, 1);
-    bool is_good = !f.is_bad && f.inner < t->len && may_deliver(t->bytes + f.inner, t->len - f.inner);
-    must((n == 1) == is_good, "an inner packet is delivered if it is good");
-    if (n == 1)
-        must(len == t->len - f.inner && memcmp(inner, t->bytes + f.inner, len) == 0, "and unchanged");
-    oxi_stats after = stats_of(e);
-    must(after.opened_datagrams == before.opened_datagrams + 1, "an authentic datagram opens");
-    must(drops_of(&after, OXI_DIR_IN_PACKET) - drops_of(&before, OXI_DIR_IN_PACKET) ==
-             (f.is_bad || (f.inner < t->len && !is_good)),
-         "what is wrong is one drop");
+    packets_check(w, t, &f, &before);
     oxi_peer_stats peer_after = peer_of(e);
     uint64_t acks = 0;
     for (uint32_t i = 0; i < PATHS; i++)
@@ -266,29 +530,44 @@ static void send_some(end *e, uint32_t count)
     must(answers(e) == count, "each of them is sent");
 }
 
+static void world_open(world *w, uint8_t head)
+{
+    const ways how = { .flows = head & 0x20 ? 4 : 0, .has_payload = head & 0x40, .has_bundles = head & 0x80 };
+    memset(w, 0, sizeof *w);
+    w->is_honest = true;
+    w->hdr = oxi_hdr_new(4, 7);
+    w->lz = oxi_lz_new(NULL, 0);
+    must(w->hdr && w->lz, "memory");
+    end_open(&w->us, false, head & 1 ? OXI_SUITE_AES256GCM : OXI_SUITE_CHACHA20POLY1305, &how);
+    end_connect(&w->us, 0x424242);
+    send_some(&w->us, (head >> 1) % SENT_MAX);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    end us;
+    static world w;
     input in = { data, size };
-    uint8_t head = (uint8_t)input_number(&in, 1);
-    end_open(&us, false, head & 1 ? OXI_SUITE_AES256GCM : OXI_SUITE_CHACHA20POLY1305);
-    end_connect(&us, 0x424242);
-    send_some(&us, (head >> 1) % SENT_MAX);
+    world_open(&w, (uint8_t)input_number(&in, 1));
     uint64_t pn[PATHS] = { 0 };
     for (uint32_t i = 0; i < DATAGRAMS_MAX && in.left; i++) {
         uint8_t step = (uint8_t)input_number(&in, 1);
         uint8_t path = step & 3;
         pn[path] += 1U + (step >> 2 & 3);
-        us.now_ns += (uint64_t)(step >> 4) * 1000000;
-        text t = text_make(&in);
-        exchange(&us, &t, path, pn[path]);
+        w.us.now_ns += (uint64_t)(step >> 4) * 1000000;
+        w.known_count = 0;
+        text t = text_make(&w, &in, path, pn[path]);
+        exchange(&w, &t, path, pn[path]);
+        if (w.known_seen == w.known_count && step & 0x30) /* what was not restored may not be referred to */
+            must(oxi_hdr_ack(w.hdr, path, pn[path]) == OXI_OK, "an acknowledgement is taken");
     }
-    counters_must_hold(&us);
+    counters_must_hold(&w.us);
     for (uint32_t i = 0; i < 3; i++) {
-        us.now_ns += 2000000000ULL;
-        oxi_tick(us.dp, us.now_ns);
-        drain(&us);
+        w.us.now_ns += 2000000000ULL;
+        oxi_tick(w.us.dp, w.us.now_ns);
+        drain(&w.us);
     }
-    end_close(&us);
+    end_close(&w.us);
+    oxi_hdr_free(w.hdr);
+    oxi_lz_free(w.lz);
     return 0;
 }

@@ -1,21 +1,25 @@
 /* fuzz_inner.c - packets from the TUN, through one plane and out of the other.
  *
  * Invariant: a packet that is whole, fits, and goes from one network to the other comes out once, in order
- * and unchanged but for the MSS of a SYN, whose checksum stays right; with a foreign source it gets as far as
- * the other plane; any other is dropped at once. One that is too big may be answered, by ICMP that is whole,
+ * (small ones among themselves where some are held) and unchanged, compressed and bundled on the way or not,
+ * but for the MSS of a SYN, whose checksum stays right; with a foreign source it gets as far as the other
+ * plane; any other is dropped at once. One that is too big may be answered, by ICMP that is whole,
  * quotes it and has a right checksum.
  * Parsers: ip_parse, mss_read, too_big_ipv4_parse, too_big_ipv6_parse. */
 #include <string.h>
 
 #include "support.h"
 
-enum { PKTS_MAX = 48, WHOLE_IPV4 = 1, WHOLE_IPV6 = 2, WITH_SYN = 8, QUOTE = 64, ANSWERS_MAX = 32 };
+enum { PKTS_MAX = 48, WHOLE_IPV4 = 1, WHOLE_IPV6 = 2, WITH_SYN = 8, QUOTE = 64 };
+enum { ANSWERS_MAX = 32, SMALL_MAX = 512 };
 
 typedef struct world {
     end left, right;
     uint8_t sent[PKTS_MAX][KEEP_MTU];
     uint32_t sent_len[PKTS_MAX];
     uint32_t sent_count;
+    uint32_t small_next, large_next; /* of sent, to come out */
+    uint32_t came;
     uint32_t left_count; /* those and the ones with a foreign source */
     uint32_t pushed;
     uint32_t dropped_bytes; /* of those that may not leave */
@@ -133,6 +137,17 @@ static void push_batch(world *w, input *in)
     must(result == OXI_OK, "push takes all");
 }
 
+/* Which of those that were sent is the next of this size; small ones may be held and overtaken. */
+static uint32_t next_sent(world *w, uint32_t len)
+{
+    bool has_two = w->left.how.has_bundles, is_small = has_two && len <= SMALL_MAX;
+    uint32_t *next = is_small ? &w->small_next : &w->large_next;
+    while (has_two && *next < w->sent_count && (w->sent_len[*next] <= SMALL_MAX) != is_small)
+        ++*next;
+    must(*next < w->sent_count, "nothing comes out that was not sent");
+    return (*next)++;
+}
+
 /* Carries all datagrams over, and compares what comes out with what went in. */
 static void carry_and_compare(world *w)
 {
@@ -140,22 +155,41 @@ static void carry_and_compare(world *w)
     static uint32_t len[PKTS_MAX], peer[PKTS_MAX];
     static oxi_addr addr[PKTS_MAX];
     int n = oxi_outer_pop(w->left.dp, buf[0], ROOM, len, addr, PKTS_MAX);
-    must(n == (int)w->left_count, "each packet that may leave is one datagram");
+    must(n >= 0, "a pop");
     for (int i = 0; i < n; i++) {
         addr[i] = address_of(9, 999);
         int result = oxi_outer_push(w->right.dp, w->right.now_ns, buf[i], ROOM, &len[i], &addr[i], 1);
         must(result == OXI_OK, "push takes all");
     }
     n = oxi_inner_pop(w->right.dp, buf[0], ROOM, len, peer, PKTS_MAX);
-    must(n == (int)w->sent_count, "each packet that may arrive comes out");
     for (int i = 0; i < n; i++) {
+        uint32_t at = next_sent(w, len[i]);
         must(peer[i] == w->right.peer, "from the right peer");
-        uint8_t *was = w->sent[i];
-        must(len[i] == w->sent_len[i] && sum_of(buf[i], len[i]) == sum_of(was, len[i]), "the sum stays");
+        uint8_t *was = w->sent[at];
+        must(len[i] == w->sent_len[at] && sum_of(buf[i], len[i]) == sum_of(was, len[i]), "the sum stays");
         uint32_t checksum = clamp_slowly(was, len[i]);
         if (checksum)
             memcpy(was + checksum, buf[i] + checksum, 2);
         must(memcmp(buf[i], was, len[i]) == 0, "in order and unchanged");
+    }
+    w->came += (uint32_t)n;
+}
+
+/* Time passes: what is held goes, and the right one acknowledges what came. */
+static void turn(world *w)
+{
+    static uint8_t buf[PKTS_MAX][ROOM];
+    static uint32_t len[PKTS_MAX];
+    static oxi_addr addr[PKTS_MAX];
+    w->left.now_ns = w->right.now_ns += 6000000;
+    oxi_tick(w->left.dp, w->left.now_ns);
+    carry_and_compare(w);
+    oxi_tick(w->right.dp, w->right.now_ns);
+    int n = oxi_outer_pop(w->right.dp, buf[0], ROOM, len, addr, PKTS_MAX);
+    for (int i = 0; i < n; i++) {
+        addr[i] = address_of(2, 443);
+        int result = oxi_outer_push(w->left.dp, w->left.now_ns, buf[i], ROOM, &len[i], &addr[i], 1);
+        must(result == OXI_OK, "push takes all");
     }
 }
 
@@ -187,22 +221,43 @@ static void answers_check(world *w)
     must(st.own_inner_packets == (uint64_t)n && st.inner_out_packets == 0, "answers are our own");
 }
 
+static void counters_check(const world *w)
+{
+    oxi_stats st = stats_of(&w->left);
+    const ways *how = &w->left.how;
+    uint64_t most = st.inner_in_bytes - w->dropped_bytes + w->left_count * OXI_OVERHEAD_BYTES;
+    must(w->came == w->sent_count, "each packet that may arrive comes out");
+    must(st.inner_in_packets == w->pushed, "every packet counts once");
+    must(drops_of(&st, OXI_DIR_OUT) + w->left_count == w->pushed, "what may not leave is dropped by name");
+    must(st.inner_sent_packets == w->left_count, "the others leave");
+    must(how->has_bundles || st.outer_out_datagrams == w->left_count + st.own_out_datagrams,
+         "each by itself where nothing is bundled");
+    if (how->flows == 0 && !how->has_bundles && !how->has_payload && st.own_out_datagrams == 0)
+        must(st.outer_out_bytes == most, "24 bytes more than the inner packet");
+    if (how->flows == 0 && st.own_out_datagrams == 0)
+        must(st.outer_out_bytes <= most, "never longer for what makes it smaller");
+    oxi_compression_stats c;
+    must(oxi_compression_stats_read(w->left.dp, &c) == OXI_OK, "counters can be read");
+    for (uint32_t i = 0; i < 6; i++)
+        must(c.coded_bytes[i] <= c.header_bytes[i] + 16 * c.header_packets[i], "a header grows little");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static world w;
     input in = { data, size };
     memset(&w, 0, sizeof w);
-    uint8_t suite = input_number(&in, 1) & 1 ? OXI_SUITE_AES256GCM : OXI_SUITE_CHACHA20POLY1305;
-    ends_open(&w.left, &w.right, suite);
-    while (in.left && w.pushed < PKTS_MAX)
+    uint8_t head = (uint8_t)input_number(&in, 1);
+    ways how = ways_of(head >> 1 & 0x3f);
+    ends_open(&w.left, &w.right, head & 1 ? OXI_SUITE_AES256GCM : OXI_SUITE_CHACHA20POLY1305, &how);
+    while (in.left && w.pushed < PKTS_MAX) {
         push_batch(&w, &in);
-    carry_and_compare(&w);
+        if (how.flows || how.has_bundles)
+            turn(&w);
+    }
+    turn(&w);
     answers_check(&w);
-    oxi_stats st = stats_of(&w.left);
-    must(st.inner_in_packets == w.pushed, "every packet counts once");
-    must(drops_of(&st, OXI_DIR_OUT) + w.left_count == w.pushed, "what may not leave is dropped by name");
-    must(st.outer_out_bytes == st.inner_in_bytes - w.dropped_bytes + w.left_count * OXI_OVERHEAD_BYTES,
-         "24 bytes more than the inner packet");
+    counters_check(&w);
     drain(&w.left);
     drain(&w.right);
     end_close(&w.left);

@@ -11,6 +11,8 @@ enum { OPS_MAX = 200 };
 
 typedef struct world {
     end ends[2];
+    flows_made flows;
+    oxi_oracle_ticket ticket; /* of the last question */
     uint64_t now_ns;
 } world;
 
@@ -113,7 +115,13 @@ static int op_path_payload(world *w, end *e, input *in)
 static int op_session_install(world *w, end *e, input *in)
 {
     oxi_session s = { .tx_index = e->tx_index, .suite = (uint8_t)pick(in, 3) };
-    s.may_send = input_number(in, 1) & 1;
+    uint8_t how = (uint8_t)input_number(in, 1);
+    s.may_send = how & 1;
+    s.may_bundle = how & 2;
+    s.tx_payload = how & 4;
+    s.rx_payload = how & 8;
+    s.tx_flows = (uint16_t)(how & 16 ? pick(in, OXI_HDR_FLOWS_MAX) : 0);
+    s.rx_flows = (uint16_t)(how & 32 ? pick(in, OXI_HDR_FLOWS_MAX) : 0);
     uint32_t random24 = (uint32_t)input_number(in, 3);
     int result = oxi_index_pick(e->dp, is_rare(in) ? UINT32_MAX : random24, &s.rx_index);
     if (result != OXI_OK)
@@ -210,6 +218,105 @@ static int op_inner_push(world *w, end *e, input *in)
     return result;
 }
 
+static int op_flow_push(world *w, end *e, input *in)
+{
+    static uint8_t buf[16][FLOW_PACKET_MAX];
+    uint32_t len[16], count = pick(in, 15) % 16;
+    for (uint32_t i = 0; i < count; i++)
+        len[i] = flow_packet(&w->flows, in, e->is_left, buf[i]);
+    return oxi_inner_push(e->dp, w->now_ns, buf[0], FLOW_PACKET_MAX, len, count);
+}
+
+static int op_compression_set(world *w, end *e, input *in)
+{
+    (void)w;
+    uint32_t count = pick(in, OXI_LZ_RULES_MAX);
+    oxi_lz_rule *rules = calloc(OXI_LZ_RULES_MAX + 1, sizeof *rules);
+    for (uint32_t i = 0; i <= OXI_LZ_RULES_MAX; i++) {
+        rules[i].port = (uint16_t)(WAYS_PORT + i);
+        rules[i].protocol = input_number(in, 1) & 1 ? 17 : 6;
+        rules[i].dictionary = (uint8_t)(input_number(in, 1) % (WAYS_RULES + 1));
+    }
+    oxi_lz_rule *changed = &rules[input_number(in, 1) % OXI_LZ_RULES_MAX];
+    bool is_changed = is_rare(in);
+    if (is_changed)
+        *changed = (oxi_lz_rule){ (uint16_t)input_number(in, 2), (uint8_t)input_number(in, 1),
+                                  (uint8_t)input_number(in, 1) };
+    uint32_t passed = count > OXI_LZ_RULES_MAX + 1 ? OXI_LZ_RULES_MAX + 1 : count;
+    int result = oxi_compression_set(e->dp, is_rare(in) ? NULL : rules, passed);
+    must(result < 0 || (e->how.has_payload && passed <= OXI_LZ_RULES_MAX) || is_changed || passed == 0,
+         "rules where none can be are refused");
+    free(rules);
+    return result;
+}
+
+static int op_compression_stats(world *w, end *e, input *in)
+{
+    (void)w;
+    oxi_compression_stats *st = malloc(sizeof *st);
+    oxi_oracle_stats *oracle = malloc(sizeof *oracle);
+    int result = oxi_compression_stats_read(e->dp, is_rare(in) ? NULL : st);
+    result = oxi_oracle_stats_read(e->dp, is_rare(in) ? NULL : oracle);
+    uint64_t asked = 0;
+    for (uint32_t i = 0; result == OXI_OK && i < OXI_ORACLE_VERDICTS; i++)
+        asked += oracle->verdicts[i];
+    must(result != OXI_OK || oracle->looked_packets <= asked, "a packet is looked at once at most");
+    free(oracle);
+    free(st);
+    return result;
+}
+
+/* A float of any bits, or one near 0. */
+static float pick_float(input *in)
+{
+    uint32_t bits = (uint32_t)input_number(in, 4);
+    float value;
+    if (!is_rare(in))
+        return (float)(int32_t)bits / 1e9f;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static int op_oracle_set(world *w, end *e, input *in)
+{
+    (void)w;
+    oxi_oracle_model *model = calloc(1, sizeof *model);
+    for (uint32_t i = 0; i < 12; i++) {
+        model->hidden_weights[input_number(in, 1) % 128] = pick_float(in);
+        model->score_weights[input_number(in, 1) % 64] = pick_float(in);
+    }
+    model->score_bias[input_number(in, 1) % OXI_ORACLE_VERDICTS] = pick_float(in);
+    int result = oxi_oracle_set(e->dp, is_rare(in) ? NULL : model, input_number(in, 8));
+    free(model);
+    return result;
+}
+
+static int op_oracle_ask(world *w, end *e, input *in)
+{
+    uint8_t packet[FLOW_PACKET_MAX];
+    oxi_oracle_packet asked = { .data = packet, .len = flow_packet(&w->flows, in, e->is_left, packet) };
+    asked.payload_at = pick(in, 100);
+    asked.peer = pick(in, 1);
+    asked.is_allowed = (uint8_t)pick(in, 1);
+    asked.is_urgent = (uint8_t)pick(in, 1);
+    if (is_rare(in))
+        asked.len = pick(in, asked.len - 1) % FLOW_PACKET_MAX;
+    uint32_t verdict = 0;
+    int result = oxi_oracle_ask(e->dp, &asked, is_rare(in) ? NULL : &verdict, &w->ticket);
+    must(verdict < OXI_ORACLE_VERDICTS, "a verdict is one of four");
+    return result;
+}
+
+/* Of this plane or of the other, of a flow long gone, or of none. */
+static int op_oracle_learn(world *w, end *e, input *in)
+{
+    oxi_oracle_ticket ticket = w->ticket;
+    if (is_rare(in))
+        ticket = (oxi_oracle_ticket){ (uint32_t)input_number(in, 4), (uint32_t)input_number(in, 4),
+                                      (uint32_t)input_number(in, 1) };
+    return oxi_oracle_learn(e->dp, is_rare(in) ? NULL : &ticket, pick(in, 1));
+}
+
 static end *other(world *w, const end *e) { return e == &w->ends[0] ? &w->ends[1] : &w->ends[0]; }
 
 /* What one end sends reaches the other, over UDP and inside QUIC; some of it does not. */
@@ -272,6 +379,10 @@ static int op_new(world *w, end *e, input *in)
                       .rekey_packets = input_number(in, 4),
                       .key_packets_max = input_number(in, 4),
                       .key_age_ns_max = pick_time(in) };
+    conf.flows = is_rare(in) ? pick(in, OXI_HDR_FLOWS_MAX) : 0;
+    conf.headers = is_rare(in) ? pick(in, OXI_HEADERS_ALL) : 0;
+    conf.compress_payload = is_rare(in) ? pick(in, 1) : 0;
+    conf.hold_ns[input_number(in, 1) % OXI_CLASSES] = is_rare(in) ? input_number(in, 4) : 0;
     oxi_dp *dp = conf.peers_max > 4 && conf.peers_max <= OXI_PEERS_LIMIT ? NULL : oxi_dp_new(&conf);
     oxi_dp_free(dp);
     return oxi_peer_remove(NULL, 0);
@@ -281,14 +392,18 @@ static op *const OPS[] = {
     op_peer_add,  op_peer_timers,     op_peer_remove,   op_routes_set,   op_path_set,   op_session_install,
     op_stats,     op_session_send,    op_epoch_install, op_epoch_send,   op_ping,       op_session_drop,
     op_time,      op_events,          op_inner_push,    op_path_payload,  op_carry,      op_carry,
-    op_deliver,   op_control,         op_io,            op_new,
+    op_deliver,   op_control,         op_io,            op_new,          op_flow_push,  op_flow_push,
+    op_oracle_ask, op_oracle_learn,   op_oracle_set,    op_compression_set, op_compression_stats,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static world w;
     input in = { data, size };
-    ends_open(&w.ends[0], &w.ends[1], OXI_SUITE_AES256GCM);
+    const ways how = ways_of(size ? data[size - 1] & 0x3f : 0);
+    w.flows = (flows_made){ 0 };
+    w.ticket = (oxi_oracle_ticket){ 0 };
+    ends_open(&w.ends[0], &w.ends[1], OXI_SUITE_AES256GCM, &how);
     w.now_ns = w.ends[0].now_ns;
     for (uint32_t i = 0; i < OPS_MAX && in.left; i++) {
         uint8_t which = (uint8_t)input_number(&in, 1);

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oxidized.ffi.dataplane import LZ_DIGEST, Compressor
+from oxidized.ffi.lz import LZ_DIGEST, Compressor
 from tests.golden import lz_vectors as golden
 
 FOUND: dict[str, Any] = json.loads(golden.FILE.read_text("utf-8"))

@@ -21,7 +21,8 @@
 #include "../../native/core/stages.h"
 #include "oxi.h"
 
-enum { TURNS = 300, SEGMENTS = 40, SEGMENT_BYTES = 1300, IO_TURNS = 100, SO_UDP_GRO = 104 };
+enum { TURNS = 300, SEGMENTS = 40, SEGMENT_BYTES = 1300, IO_TURNS = 100 };
+enum { SO_UDP_GRO = 104, SYSLOG_PORT = 514 };
 
 #define CHECK(x)                                                                                   \
     do {                                                                                           \
@@ -94,7 +95,8 @@ static uint64_t counted(void) { return __atomic_exchange_n(&calls_counted, 0, __
 /* ---- two planes ---- */
 
 static const oxi_conf CONF = { .workers = 1, .peers_max = 4, .routes_max = 16, .pool_pkts = 512,
-                               .mtu_bytes = 1420,
+                               .mtu_bytes = 1420, .flows = 16, .headers = OXI_HEADERS_ALL,
+                               .compress_payload = 1, .hold_ns = { NS_PER_MS, NS_PER_MS, 0 },
                                .rekey_packets = 1ULL << 26, .key_packets_max = 1ULL << 28,
                                .key_age_ns_max = UINT64_MAX };
 
@@ -102,7 +104,8 @@ static const oxi_conf CONF = { .workers = 1, .peers_max = 4, .routes_max = 16, .
 static oxi_session session_of(bool is_left, uint8_t suite)
 {
     oxi_session s = { .rx_index = is_left ? 1 : 2, .tx_index = is_left ? 2 : 1, .suite = suite };
-    s.may_send = 1;
+    s.may_send = s.may_bundle = s.tx_payload = s.rx_payload = 1;
+    s.tx_flows = s.rx_flows = 16;
     memset(s.rx_key, is_left ? 7 : 9, sizeof s.rx_key);
     memset(s.tx_key, is_left ? 9 : 7, sizeof s.tx_key);
     return s;
@@ -148,7 +151,11 @@ static dp *core_new(bool is_left, uint8_t suite)
     uint32_t number;
     oxi_prefix route = route_of(is_left);
     oxi_session s = session_of(is_left, suite);
-    CHECK(d && dp_init(d, &CONF, &AEAD_OPENSSL));
+    const oxi_lz_rule rule = { SYSLOG_PORT, L4_UDP, 2 };
+    const lz_indexes *indexes = lz_indexes_shared();
+    CHECK(d && indexes && dp_init(d, &CONF, &AEAD_OPENSSL));
+    lz_init(d->compressor.lz, indexes);
+    CHECK(lz_policy_set(&d->compressor.policy, &rule, 1));
     CHECK(peer_add(d, NS_PER_S, 5 * NS_PER_S, is_left, &number) == OXI_OK);
     CHECK(peers_routes_set(d, &route, 1) == OXI_OK);
     CHECK(peer_session_install(d, 1, &d->peers[number], &s) == OXI_OK);
@@ -229,6 +236,70 @@ static void core_turn(dp *from, dp *to, bool is_left, uint64_t now_ns, uint32_t 
     dp_tick(from, now_ns);
     dp_tick(to, now_ns);
     cross(to, from, now_ns); /* acknowledgements */
+}
+
+/* A small packet to the right plane: every third a line of syslog, the others voice that may wait. */
+static void small_make(pkt *p, uint32_t n)
+{
+    uint8_t *data = pkt_data(p);
+    bool is_log = n % 3 == 0;
+    uint32_t payload = is_log ? 150 : 32, len = IPV4_HEADER + UDP_HEADER + payload;
+    memset(data, 0, len);
+    memcpy(data, (const uint8_t[]){ 0x45, is_log ? 0 : 46 << 2 }, 2);
+    store_be16(data + 2, (uint16_t)len);
+    memcpy(data + 8, (const uint8_t[]){ 64, L4_UDP, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2 }, 12);
+    sum_store(data + 10, (uint16_t)~sum_fold(sum_add(0, data, IPV4_HEADER)));
+    store_be16(data + 20, (uint16_t)(5000 + n % 24)); /* more flows than contexts */
+    store_be16(data + 22, is_log ? SYSLOG_PORT : 7000);
+    store_be16(data + 24, (uint16_t)(len - IPV4_HEADER));
+    for (uint32_t i = 28; is_log && i + 10 <= len; i += 10)
+        memcpy(data + i, "localhost ", 10);
+    if (!is_log) {
+        data[28] = 0x80;
+        store_be16(data + 30, (uint16_t)(n / 24));
+        store_be32(data + 32, n / 24 * 160);
+    }
+    p->len = (uint16_t)len;
+}
+
+/* Headers, payloads, bundles and holds; some of it lost, so that there is more than one way to go. */
+static void small_path(void)
+{
+    dp *left = core_new(true, OXI_SUITE_AES256GCM), *right = core_new(false, OXI_SUITE_AES256GCM);
+    uint32_t n = 0;
+    watch(true);
+    for (uint32_t turn = 0; turn < 8 * TURNS; turn++) {
+        batch b = { .now_ns = NS_PER_S + turn * 2 * NS_PER_MS };
+        uint64_t now_ns = b.now_ns;
+        for (uint32_t i = 0; i < 1 + turn % 40; i++) {
+            pkt *p = pool_take(&left->pool);
+            CHECK(p != NULL);
+            small_make(p, n++);
+            batch_add(&b, p);
+        }
+        path_out_run(left, &b);
+        for (pkt *p; turn % 11 == 0 && (p = fifo_take(&left->outbox));)
+            dp_sent(left, p, false);
+        cross(left, right, now_ns);
+        inbox_take(right);
+        dp_tick(left, now_ns + NS_PER_MS);
+        dp_tick(right, now_ns + NS_PER_MS);
+        cross(left, right, now_ns + NS_PER_MS);
+        cross(right, left, now_ns + NS_PER_MS);
+        inbox_take(right);
+    }
+    watch(false);
+    CHECK(counted() == 0);
+    const oxi_compression_stats *out = &left->compressor.stats, *in = &right->compressor.stats;
+    CHECK(out->header_packets[HDR_UDP] + out->header_packets[HDR_RTP] > n / 2);
+    CHECK(in->restored_packets[HDR_UDP] + in->restored_packets[HDR_RTP] > n / 3);
+    CHECK(out->payload_packets[2] > n / 8 && in->payloads_restored > n / 8);
+    CHECK(left->stats.bundles_out > TURNS && right->stats.bundled_in_packets > n / 2);
+    CHECK(right->stats.inner_out_packets > n / 4 * 3);
+    dp_release(left);
+    dp_release(right);
+    free(left);
+    free(right);
 }
 
 static void core_path(uint8_t suite)
@@ -385,6 +456,7 @@ int main(void)
     free(d);
     core_path(OXI_SUITE_AES256GCM);
     core_path(OXI_SUITE_CHACHA20POLY1305);
+    small_path();
     io_path();
     lz_path();
     puts("nothing allocated");

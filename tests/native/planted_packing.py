@@ -5,7 +5,32 @@ from __future__ import annotations
 from tests.native.mutant import Mutant
 
 PACKING = (
-    Mutant("bundle larger than the path", "core/pack.c", " && most <= content_max(d, head)", ""),
+    Mutant(
+        "bundle larger than the path",
+        "core/pack.c",
+        "head->len + begin + more <= content_max(d, head) && ",
+        "",
+    ),
+    Mutant("bundle past its buffer", "core/pack.c", " && has_room_behind(head, more)", ""),
+    Mutant(
+        "bundle larger than the carrier's datagrams",
+        "core/pack.c",
+        "p->addr.family == OXI_AF_CARRIER ? (uint32_t)OXI_CONTROL_MAX : d->pool.data_max",
+        "d->pool.data_max",
+    ),
+    Mutant(
+        "an old session takes new contexts",
+        "core/compress.c",
+        "(s == pr->before && is_of_current)",
+        "false",
+    ),
+    Mutant(
+        "no contexts for what left before",
+        "core/compress.c",
+        "(s == pr->before && is_of_current)",
+        "s == pr->before",
+    ),
+    Mutant("contexts stay when the session changes", "core/peer.c", "    pr->headers.tx_index = 0;\n", ""),
     Mutant("bundle of two ECN marks", "core/pack.c", "p->ecn == head->ecn &&", ""),
     Mutant("bundle to two peers", "core/pack.c", "p->session == head->session && ", ""),
     Mutant("bundle for who takes none", "core/pack.c", "p->session->may_bundle && ", ""),

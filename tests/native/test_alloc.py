@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oxidized import config, keys
-from oxidized.io.daemon import Daemon
+from oxidized.io.daemon import Daemon, compression_bounded
 from tests.native.threads import make_site, running, udp
 from tests.unit.ops.samples import EDGE, HUB, PRIVATE, write
 
@@ -18,6 +18,15 @@ ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-w", "-fno-builtin", "-DOXI_DEBUG")
 MEMORY_BYTES_MAX = 16 << 20
+COMPRESSION = """
+[compression]
+headers = "all"
+flows = 383
+payload = ["syslog", "mqtt"]
+bundle_wait_voip = "5ms"
+bundle_wait_gaming = "5ms"
+bundle_wait_other = "5ms"
+"""
 
 
 def test_nothing_is_allocated_after_the_start(tmp_path: Path) -> None:
@@ -35,7 +44,7 @@ def test_nothing_is_allocated_after_the_start(tmp_path: Path) -> None:
 def hub_of(peers: int) -> str:
     """The sample hub with so many peers."""
     tables = [
-        f'[[peer]]\nname = "more{n}"\npublic_key = "{keys.public_text(bytes([n + 100]) * 32)}"\n'
+        f'[[peer]]\nname = "more{n}"\npublic_key = "{keys.public_text((n + 100).to_bytes(2) * 16)}"\n'
         f'allowed_ips = ["10.71.{n}.0/24"]\n'
         for n in range(peers - 2)
     ]
@@ -44,6 +53,11 @@ def hub_of(peers: int) -> str:
 
 def jumbo(text: str) -> str:
     return text.replace("[interface]", "[interface]\nmtu = 9000")
+
+
+def compressing(text: str) -> str:
+    """With all that compression can use: payloads, holds, and as many contexts as there may be."""
+    return text + COMPRESSION
 
 
 def memory_bytes(folder: Path, text: str) -> int:
@@ -57,19 +71,35 @@ def memory_bytes(folder: Path, text: str) -> int:
         return site.counter("memory_bytes")
 
 
+BOUNDED = {"edge": EDGE, "hub": HUB, "edge-jumbo": jumbo(EDGE), "hub-jumbo": jumbo(HUB)}
+
+
 @pytest.mark.parametrize(
     "text",
-    [EDGE, HUB, hub_of(64), jumbo(EDGE), jumbo(HUB)],
-    ids=["edge", "hub", "hub-of-64", "edge-jumbo", "hub-jumbo"],
+    [*BOUNDED.values(), hub_of(64), *map(compressing, BOUNDED.values())],
+    ids=[*BOUNDED, "hub-of-64", *(f"{name}-compressing" for name in BOUNDED)],
 )
 def test_memory_is_bounded(tmp_path: Path, text: str) -> None:
+    """Contexts for headers with the rest; of one worker."""
     assert memory_bytes(tmp_path, text) <= MEMORY_BYTES_MAX
+
+
+@pytest.mark.parametrize(
+    ("text", "flows"),
+    [(EDGE, 128), (jumbo(EDGE), 128), (HUB, 91), (jumbo(HUB), 54), (hub_of(64), 20), (hub_of(100), 16)],
+    ids=["edge", "edge-jumbo", "hub", "hub-jumbo", "hub-of-64", "hub-of-100"],
+)
+def test_a_hub_keeps_fewer_flows_of_each_peer(tmp_path: Path, text: str, flows: int) -> None:
+    keys.write_new(str(tmp_path / "key"), PRIVATE)
+    read = config.load(write(tmp_path, text))
+    settings = read.to_settings({"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert compression_bounded(settings).flows == flows
 
 
 def test_the_document_tells_the_memory(tmp_path: Path) -> None:
     told = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     for name, text, words in (
-        ("edge", EDGE, "(8 peers, 1,024 prefixes) takes {:.1f} MB"),
+        ("edge", EDGE, "(8 peers, 1,024 prefixes, 128 flows) takes {:.1f} MB"),
         ("hub", HUB, "64 peers at the least, {:.1f} MB"),
     ):
         (tmp_path / name).mkdir()

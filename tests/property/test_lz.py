@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oxidized.ffi.dataplane import LZ_DICTIONARIES, LZ_RESULTS, Compressor, lz_text
+from oxidized.ffi.lz import LZ_DICTIONARIES, LZ_RESULTS, Compressor, lz_text
 
 TEXTS = [lz_text(number) for number in range(1, len(LZ_DICTIONARIES))]
 LZ = Compressor()

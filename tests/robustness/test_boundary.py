@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +10,6 @@ from oxidized.ffi._oxi import ffi, lib
 
 from tests.native.rig import KEY_A, KEY_B, S
 
-ROOT = Path(__file__).resolve().parents[2]
 NULL = ffi.NULL
 GOOD_CONF = {
     "peers_max": 2, "routes_max": 8, "pool_pkts": 256, "mtu_bytes": 1420, "rekey_packets": 1 << 20,
@@ -23,7 +19,7 @@ NO_PEERS = (2, 3, 4096, 2**31, 2**32 - 1)  # 0 is the peer of the fixture, 1 is 
 STRIDE = int(lib.OXI_DATAGRAM_MAX)
 
 
-def conf(**changes: int) -> Any:
+def conf(**changes: Any) -> Any:
     made = ffi.new("oxi_conf *")
     for name, value in {**GOOD_CONF, **changes}.items():
         setattr(made, name, value)
@@ -61,6 +57,10 @@ def oracle_packet(data: Any) -> Any:
 
 def oracle_ticket(**changes: int) -> Any:
     return ffi.new("oxi_oracle_ticket *", changes)
+
+
+def lz_rules(*rules: tuple[int, int, int]) -> Any:
+    return ffi.new("oxi_lz_rule[]", list(rules))
 
 
 class Door:
@@ -199,6 +199,9 @@ ARG: dict[str, Bad] = {
     "oracle_ask ticket": lambda d: lib.oxi_oracle_ask(d.dp, oracle_packet(WHOLE), d.number, NULL),
     "oracle_learn ticket": lambda d: lib.oxi_oracle_learn(d.dp, NULL, 1),
     "oracle_learn bare": lambda d: lib.oxi_oracle_learn(d.dp, oracle_ticket(bare=4), 1),
+    "compression_set null": lambda d: lib.oxi_compression_set(d.dp, NULL, 1),
+    "compression_set without room": lambda d: lib.oxi_compression_set(d.dp, lz_rules((53, 17, 0)), 1),
+    "compression_stats_read out": lambda d: lib.oxi_compression_stats_read(d.dp, NULL),
     "stats_read out": lambda d: lib.oxi_stats_read(d.dp, NULL),
     "peer_stats_read out": lambda d: lib.oxi_peer_stats_read(d.dp, 0, NULL),
     "stage_times_read out": lambda d: lib.oxi_stage_times_read(d.dp, NULL),
@@ -280,6 +283,10 @@ NO_PLANE: dict[str, Callable[[], int]] = {
         NULL, b"x" * 9 * STRIDE, 9 * STRIDE, *[ffi.new("uint32_t *")] * 2, ffi.new("oxi_super *")
     ),
     "offload_set": lambda: lib.oxi_offload_set(NULL, 0),
+    "compression_set": lambda: lib.oxi_compression_set(NULL, NULL, 0),
+    "compression_stats_read": lambda: lib.oxi_compression_stats_read(
+        NULL, ffi.new("oxi_compression_stats *")
+    ),
     "oracle_set": lambda: lib.oxi_oracle_set(NULL, NULL, 1),
     "oracle_stats_read": lambda: lib.oxi_oracle_stats_read(NULL, ffi.new("oxi_oracle_stats *")),
     "oracle_ask": lambda: lib.oxi_oracle_ask(
@@ -289,6 +296,12 @@ NO_PLANE: dict[str, Callable[[], int]] = {
     "stage_times_read": lambda: lib.oxi_stage_times_read(NULL, ffi.new("oxi_stage_time[48]")),
     "io_start": lambda: lib.oxi_io_start(NULL, io_conf(), ffi.new("int *")),
     "io_stop": lambda: lib.oxi_io_stop(NULL),
+    "hdr_ack": lambda: lib.oxi_hdr_ack(NULL, 0, 0),
+    "hdr_compress": lambda: lib.oxi_hdr_compress(NULL, 0, 0, b"x", 1, *hdr_buffers()),
+    "hdr_restore": lambda: lib.oxi_hdr_restore(NULL, 0, 0, b"x", 1, hdr_buffers()[0], 9, hdr_buffers()[1]),
+    "hdr_run": lambda: lib.oxi_hdr_run(
+        NULL, b"x", ffi.new("uint64_t[2]"), 1, ffi.new("oxi_hdr_event[1]"), 0, *hdr_buffers()
+    ),
     "lz_class": lambda: lib.oxi_lz_class(NULL, b"x", 1),
     "lz_compress": lambda: lib.oxi_lz_compress(
         NULL, 0, 0, 0, b"x", 1, ffi.new("uint8_t[9]"), 9, ffi.new("uint32_t *")
@@ -299,6 +312,10 @@ NO_PLANE: dict[str, Callable[[], int]] = {
 
 def some_buffers(third: str) -> tuple[Any, ...]:
     return ffi.new("uint8_t[]", STRIDE), STRIDE, ffi.new("uint32_t[1]"), ffi.new(third)
+
+
+def hdr_buffers() -> tuple[Any, Any]:
+    return ffi.new("uint8_t[]", int(lib.OXI_HDR_CODED_MAX)), ffi.new("oxi_hdr_row *")
 
 
 @pytest.mark.parametrize("name", NO_PLANE)
@@ -326,6 +343,10 @@ def test_every_function_is_tried() -> None:
         "drop_name",
         "dp_free",
         "dp_new",
+        "hdr_free",
+        "hdr_new",
+        "hdr_profile_name",
+        "hdr_verdict_name",
         "lz_digest",
         "lz_free",
         "lz_name",
@@ -371,7 +392,72 @@ def test_compression_alone() -> None:
         assert lib.oxi_lz_restore(b"\x08\x00", item_bytes, out, 9, number) == 1 and number[0] == 0
 
 
-BAD_CONF = {
+def test_headers_alone() -> None:
+    out, row = hdr_buffers()
+    for flows in (0, lib.OXI_HDR_FLOWS_MAX + 1, 2**32 - 1):
+        assert lib.oxi_hdr_new(flows, 1) == NULL
+    lib.oxi_hdr_free(NULL)
+    h = ffi.gc(lib.oxi_hdr_new(lib.OXI_HDR_FLOWS_MAX, 1), lib.oxi_hdr_free)
+    assert lib.oxi_hdr_ack(h, 4, 0) == lib.OXI_E_ARG
+    send: tuple[Any, ...] = (0, 0, WHOLE, 20, out, row)
+    assert lib.oxi_hdr_compress(h, *send) in (0, 1)
+    for at, bad in ((0, 4), (2, NULL), (4, NULL), (5, NULL)):
+        assert lib.oxi_hdr_compress(h, *send[:at], bad, *send[at + 1 :]) == lib.OXI_E_ARG
+    come: tuple[Any, ...] = (0, 0, b"\x80", 1, out, 9, row)
+    assert lib.oxi_hdr_restore(h, *come) > 0, "no such flow"
+    assert lib.oxi_hdr_restore(h, 0, 0, b"\x80", 0, out, 9, row) > 0, "nothing at all"
+    for at, bad in ((0, 4), (2, NULL), (4, NULL), (6, NULL)):
+        assert lib.oxi_hdr_restore(h, *come[:at], bad, *come[at + 1 :]) == lib.OXI_E_ARG
+    for past in (6, 2**32 - 1):
+        assert lib.oxi_hdr_profile_name(past) == lib.oxi_hdr_verdict_name(past) == NULL
+
+
+def test_a_run_of_headers_checks_every_event() -> None:
+    h = ffi.gc(lib.oxi_hdr_new(4, 1), lib.oxi_hdr_free)
+    restored, rows = ffi.new("uint8_t[20]"), ffi.new("oxi_hdr_row[1]")
+
+    def run(at: int = -1, bad: Any = NULL, event: tuple[int, ...] = (0, 0, 0, 0, 0), end: int = 20) -> int:
+        made: list[Any] = [WHOLE, ffi.new("uint64_t[2]", [0, end]), 1]
+        made += [ffi.new("oxi_hdr_event[1]", [event]), 1, restored, rows]
+        if at >= 0:
+            made[at] = bad
+        return int(lib.oxi_hdr_run(h, *made))
+
+    assert run() == lib.OXI_OK
+    for at in (0, 1, 3, 5, 6):
+        assert run(at) == lib.OXI_E_ARG
+    for event in ((3, 0, 0, 0, 0), (0, 4, 0, 0, 0), (0, 0, 0, 1, 0), (1, 0, 0, 2**32 - 1, 0)):
+        assert run(event=event) == lib.OXI_E_ARG
+    assert run(event=(2, 0, 0, 2**32 - 1, 0)) == lib.OXI_OK, "an acknowledgement is of no packet"
+    assert run(end=65536) == lib.OXI_E_ARG
+    assert run(1, ffi.new("uint64_t[2]", [20, 0])) == lib.OXI_E_ARG, "it ends before it begins"
+
+
+BAD_RULES: dict[str, tuple[tuple[int, int, int], ...]] = {
+    "port 0": ((0, 17, 0),),
+    "protocol": ((53, 1, 0),),
+    "dictionary": ((53, 17, 6),),
+    "one twice": ((53, 17, 0), (54, 17, 0), (53, 17, 1)),
+    "too many": tuple((n + 1, 17, 0) for n in range(lib.OXI_LZ_RULES_MAX + 1)),
+}
+
+
+@pytest.mark.parametrize("name", BAD_RULES)
+def test_bad_rules_change_nothing(name: str) -> None:
+    plane = ffi.gc(lib.oxi_dp_new(conf(compress_payload=1, workers=2)), lib.oxi_dp_free)
+    rules = BAD_RULES[name]
+    assert lib.oxi_compression_set(plane, lz_rules(*rules), len(rules)) == lib.OXI_E_ARG
+    assert lib.oxi_compression_set(plane, lz_rules(*rules), 2**32 - 1) == lib.OXI_E_ARG
+    assert lib.oxi_compression_set(plane, lz_rules((53, 17, 5), (53, 6, 1)), 2) == lib.OXI_OK
+    assert lib.oxi_compression_set(plane, NULL, 0) == lib.OXI_OK
+
+
+BAD_HOLDS = [[5 * 10**6 + 1, 0, 0], [0, 2**64 - 1, 0], [0, 0, 5 * 10**6 + 1]]
+BAD_CONF: dict[str, Any] = {
+    "hold_ns": BAD_HOLDS,
+    "flows": (lib.OXI_HDR_FLOWS_MAX + 1, 2**32 - 1),
+    "headers": (2, 2**32 - 1),
+    "compress_payload": (2, 2**32 - 1),
     "peers_max": (0, lib.OXI_PEERS_LIMIT + 1, 2**32 - 1),
     "routes_max": (0, 65537, 2**32 - 1),
     "pool_pkts": (0, 255, 8193, 2**32 - 1),
@@ -384,7 +470,7 @@ BAD_CONF = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, v) for name, values in BAD_CONF.items() for v in values])
-def test_bad_configuration(name: str, value: int) -> None:
+def test_bad_configuration(name: str, value: Any) -> None:
     assert lib.oxi_dp_new(conf(**{name: value})) == NULL
 
 
@@ -393,9 +479,15 @@ def test_no_configuration() -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [{}, {"peers_max": 1, "routes_max": 1}, {"mtu_bytes": 9000, "pool_pkts": 8192}]
+    "limits",
+    [
+        {},
+        {"peers_max": 1, "routes_max": 1},
+        {"mtu_bytes": 9000, "pool_pkts": 8192},
+        {"flows": lib.OXI_HDR_FLOWS_MAX, "headers": 1, "compress_payload": 1, "hold_ns": [5 * 10**6] * 3},
+    ],
 )
-def test_limits_themselves_are_good(limits: dict[str, int]) -> None:
+def test_limits_themselves_are_good(limits: dict[str, Any]) -> None:
     plane = lib.oxi_dp_new(conf(**limits))
     assert plane != NULL
     lib.oxi_dp_free(plane)
@@ -440,86 +532,3 @@ def test_an_index_can_be_had_whatever_sessions_there_are(door: Door) -> None:
         assert lib.oxi_index_pick(door.dp, turn % 3 * 0x7FFFFF, door.number) == lib.OXI_OK
         made = session(rx_index=door.number[0], may_send=int(turn % 5 > 1))
         assert lib.oxi_session_install(door.dp, S, turn % 2, made) == lib.OXI_OK
-
-
-ORDERS: dict[str, str] = {
-    "rekey twice without moving": """
-d.epoch_install(2, p, 1, k, k)
-try:
-    d.epoch_install(2, p, 2, k, k)
-except NativeError as error:
-    assert error.code == -1, error.code
-d.inner_push(3, [packet])
-""",
-    "rekey twice, the hub slower": """
-for epoch in range(1, 9):
-    d.epoch_install(2, p, epoch, k, k)
-    d.inner_push(3, [packet])
-    d.epoch_send(3, p, epoch)
-    d.inner_push(3, [packet])
-""",
-    "back to the epoch before, and on": """
-d.epoch_install(2, p, 1, k, k)
-d.epoch_send(2, p, 1)
-d.epoch_send(2, p, 0)
-try:
-    d.epoch_install(2, p, 2, k, k)
-except NativeError as error:
-    assert error.code == -1, error.code
-d.inner_push(3, [packet])
-""",
-    "time runs backwards": """
-d.tick(10**12)
-d.inner_push(10**9, [packet])
-d.tick(5)
-d.ping(1, p, 0, token=1)
-d.tick(2**64 - 1)
-d.tick(0)
-""",
-    "session after session": """
-for n in range(50):
-    d.session_install(n, p, SessionKeys(d.index_pick(n), n, Suite.AES_256_GCM, k, k, n % 3 > 0))
-    d.inner_push(n, [packet])
-    if n % 7 == 0:
-        d.session_drop(p)
-    d.tick(n)
-""",
-    "peers come and go with packets inside": """
-for n in range(20):
-    d.inner_push(n, [packet] * 5)
-    d.peer_remove(p)
-    d.tick(n)
-    p = d.peer_add(keepalive_ns=1, dead_after_ns=1, is_initiator=True)
-    d.routes_set([(ip_network("10.0.0.0/8"), p)])
-    d.session_install(n, p, SessionKeys(d.index_pick(n), n, Suite.AES_256_GCM, k, k, True))
-    d.path_set(p, 0, Address("192.0.2.1", 5), 1444)
-    d.outer_pop()
-""",
-    "freed twice": "d.close()",
-}
-PROLOGUE = """
-import tests.conftest  # loads the build that this run is about
-from ipaddress import ip_network
-from oxidized.core.plane import Address, SessionKeys, Suite
-from oxidized.errors import NativeError
-from oxidized.ffi.dataplane import DataPlane
-from tests.native.rig import ipv4
-d = DataPlane(peers_max=2)
-p = d.peer_add(keepalive_ns=10**9, dead_after_ns=10**9, is_initiator=True)
-d.routes_set([(ip_network("10.0.0.0/8"), p)])
-d.path_set(p, 0, Address("192.0.2.1", 5), 1444)
-k, packet = bytes(32), ipv4()
-d.session_install(1, p, SessionKeys(d.index_pick(9), 4, Suite.AES_256_GCM, k, k, True))
-"""
-
-
-@pytest.mark.parametrize("name", ORDERS)
-def test_wrong_order_does_not_crash(name: str) -> None:
-    """In a process of its own: an assertion of the core ends the process."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROLOGUE + ORDERS[name] + "\nd.close()\n"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ import pytest
 from oxidized import config, keys
 from oxidized.config_payload import flows
 from oxidized.errors import ConfigError
-from oxidized.ffi.dataplane import Compressor
+from oxidized.ffi.lz import Compressor
 from tests.native.rig import ipv4
 from tests.unit.ops.samples import EDGE, PRIVATE, write
 

@@ -9,7 +9,8 @@ from typing import Any
 from oxidized.ffi._oxi import lib
 
 from oxidized.core.plane import Address, Offload, SessionKeys
-from oxidized.ffi.dataplane import BATCH_MAX, DROP_REASONS, OVERHEAD_BYTES, DataPlane
+from oxidized.ffi.dataplane import DataPlane
+from oxidized.ffi.names import BATCH_MAX, DROP_REASONS, OVERHEAD_BYTES
 from tests.sim.ledger import SimFailure
 from tests.sim.watches import REPLACED, SLACK_NS, HoldWatch, SessionWatch
 

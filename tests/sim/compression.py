@@ -13,7 +13,7 @@ from typing import Any
 
 from oxidized.core.plane import Compression, PayloadRule
 from oxidized.core.settings import CompressionSettings
-from oxidized.ffi.dataplane import LZ_DIGEST
+from oxidized.ffi.lz import LZ_DIGEST
 
 TCP, UDP = 6, 17
 SYSLOG_PORT, JSON_PORT, WEB_PORT = 514, 1883, 80

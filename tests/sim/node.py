@@ -11,7 +11,7 @@ from typing import Protocol
 
 from oxidized.core.events import Resolve, TunnelEvent
 from oxidized.core.plane import Address
-from oxidized.ffi.dataplane import BATCH_MAX
+from oxidized.ffi.names import BATCH_MAX
 from tests.sim.accounts import CountedPlane
 from tests.sim.clock import NodeClock
 from tests.sim.ledger import SimFailure

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from oxidized.ffi.dataplane import HEADER_PROFILES
+from oxidized.ffi.headers import HEADER_PROFILES
 from tests.sim import compression
 from tests.sim.clock import NodeClock
 from tests.sim.flows import Flow, Flows, checksum

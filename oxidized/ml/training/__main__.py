@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oxidized.ffi.dataplane import ORACLE_TRAIN_BYTES_MIN
+from oxidized.ffi.oracle import ORACLE_TRAIN_BYTES_MIN
 from oxidized.ml import oracle as shipped
 from oxidized.ml.training import costs, field, oracle
 from oxidized.ml.training.kinds_learned import LEARNED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from oxidized.core.oracle import FEATURES, HIDDEN, Verdict
-from oxidized.ffi.dataplane import ORACLE_FEATURES
+from oxidized.ffi.oracle import ORACLE_FEATURES
 from oxidized.ml.training import costs
 
 _HEAD = """\

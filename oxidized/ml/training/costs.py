@@ -27,7 +27,7 @@ import lz4.block
 import numpy as np
 
 from oxidized.core.oracle import Verdict
-from oxidized.ffi.dataplane import ORACLE_PAYLOAD_MIN, ORACLE_TRAIN_BYTES_MIN, oracle_is_worth
+from oxidized.ffi.oracle import ORACLE_PAYLOAD_MIN, ORACLE_TRAIN_BYTES_MIN, oracle_is_worth
 from oxidized.ml.training.kinds_learned import LEARNED
 from oxidized.ml.training.packets import Kind, Packet, make
 

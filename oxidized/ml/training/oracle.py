@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oxidized.core.oracle import FEATURES, HIDDEN, OracleWeights, Verdict
-from oxidized.ffi.dataplane import (
+from oxidized.ffi.oracle import (
     ORACLE_FEATURES,
     ORACLE_TRAIN_BYTES_MIN,
     ORACLE_VERDICTS,

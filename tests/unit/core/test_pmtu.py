@@ -63,8 +63,9 @@ class Path:
     def counters(self) -> PeerCounters:
         sent = self.now_ns // MS * 2 if self.is_busy else 0
         passed = sent if self.search.payload_max <= self.limit else sent // 3
+        bytes_sent = sent * self.packet_bytes
         path = PathCounters(
-            None, sent, sent * self.packet_bytes, 0, 0, passed, 0, 0, 0, self.rtt_ns, 0, self.rtt_ns, self.rtt_ns, 0, 0
+            None, sent, bytes_sent, 0, 0, passed, 0, 0, 0, self.rtt_ns, 0, self.rtt_ns, self.rtt_ns, 0, 0
         )
         return PeerCounters(sent, 0, 0, 0, 0, 0, False, 0, 0, (path,) * 4)
 

@@ -10,7 +10,7 @@ from typing import Any
 from onnx import TensorProto, helper
 
 from oxidized.core.oracle import FEATURES, HIDDEN, OracleWeights, Verdict
-from oxidized.ffi.dataplane import ORACLE_FEATURES, ORACLE_VERDICTS, oracle_scores
+from oxidized.ffi.oracle import ORACLE_FEATURES, ORACLE_VERDICTS, oracle_scores
 from oxidized.ml import oracle
 
 SHAPES = {"a": [FEATURES, HIDDEN], "b": [HIDDEN], "c": [HIDDEN, len(Verdict)], "d": [len(Verdict)]}

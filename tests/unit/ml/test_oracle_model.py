@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oxidized.core.oracle import FEATURES, HIDDEN
-from oxidized.ffi.dataplane import oracle_scores
+from oxidized.ffi.oracle import oracle_scores
 from oxidized.ml import onnx_weights, oracle
 from oxidized.ml.training.card import card
 from tests.unit.ml.models import SHAPES, as_bytes, model_of, random_rows, random_weights, sheet_for

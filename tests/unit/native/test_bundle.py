@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oxidized.core.plane import SessionKeys, Suite
+from oxidized.core.plane import CARRIER, SessionKeys, Suite
 from tests.differential.reference import BUNDLE, Inner, bundle, item_length
 from tests.native.rig import (
     EDGE,
@@ -104,6 +104,16 @@ def test_a_bundle_fits_the_path(payload_max: int) -> None:
     assert max(sizes) <= payload_max
     assert all(a + min(map(len, packets)) > payload_max - ITEM_MAX for a in sizes[:-1]), "and is filled"
     assert [i.packet for d, _ in sent for i in rig.far.open(d).of(Inner)] == packets
+
+
+def test_a_bundle_fits_the_carrier() -> None:
+    """Its datagrams are small, whatever the path before it carried."""
+    rig = Solo(may_bundle=True, mtu_bytes=9000)
+    rig.plane.path_set(rig.peer, 0, CARRIER, 9024)
+    rig.send(*(down(bytes(400)) for _ in range(12)))
+    datagrams = [datagram for _, datagram in rig.plane.poll_carrier()]
+    assert [len(rig.far.open(datagram).of(Inner)) for datagram in datagrams] == [3, 3, 3, 3]
+    assert drops(rig.plane) == {}
 
 
 def test_peers_do_not_share() -> None:

@@ -13,8 +13,8 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 
 from oxidized.core.plane import Compression, PayloadRule, SessionKeys, Suite
-from oxidized.ffi.dataplane import LZ_DICTIONARIES, LZ_DIGEST
-from tests.native.rig import INNER_A, INNER_B, MS, Pair, S, drops, key, sums_must_hold
+from oxidized.ffi.lz import LZ_DICTIONARIES, LZ_DIGEST
+from tests.native.rig import HUB, INNER_A, INNER_B, MS, Pair, S, drops, ipv6, key, sums_must_hold
 
 BOTH = Compression(tx_flows=64, rx_flows=64, tx_dictionaries=LZ_DIGEST, rx_dictionaries=LZ_DIGEST)
 HEADERS = Compression(tx_flows=64, rx_flows=64)
@@ -89,6 +89,21 @@ def test_eight_calls_in_one_datagram() -> None:
     assert sorted(pair.at_hub) == sorted(sent)
     path = pair.edge.peer_counters(pair.edge_peer).paths[0]
     assert (path.tx_bytes + 28 * path.tx_packets) / len(sent) < 31
+
+
+@pytest.mark.parametrize("mtu_bytes", [1420, 1512, 9000])
+def test_a_full_bundle_whose_first_header_became_short(mtu_bytes: int) -> None:
+    """It begins further back in its buffer, and must end before that does."""
+    dice = random.Random(1)
+    pair = make(all_headers=True, mtu_bytes=mtu_bytes)
+    pair.edge.path_set(pair.edge_peer, 0, HUB, mtu_bytes + 24)
+    batches = []
+    for n in range(100):
+        udp = UDP(sport=dice.randrange(1 << 16), dport=9, chksum=1)
+        others = [bytes(udp / dice.randbytes(dice.randrange(80, 460))) for _ in range(30)]
+        batches.append([six(n), *(ipv6(payload=each) for each in others)])
+    must_be_whole(pair, drive(pair, batches))
+    assert pair.edge.stats()["bundles_out"] > 100
 
 
 def test_a_hundred_calls_that_begin_at_once() -> None:

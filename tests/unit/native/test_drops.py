@@ -9,7 +9,8 @@ import pytest
 from oxidized.ffi._oxi import ffi, lib
 
 from oxidized.core.plane import CARRIER, Address, Compression, Super
-from oxidized.ffi.dataplane import DROP_HELP, DROP_REASONS, LZ_DIGEST
+from oxidized.ffi.lz import LZ_DIGEST
+from oxidized.ffi.names import DROP_HELP, DROP_REASONS
 from tests.differential import segments
 from tests.differential.reference import Ack, header
 from tests.differential.test_split_merge import header as header_of_segments

@@ -9,7 +9,8 @@ import pytest
 from oxidized.core.plane import DICTIONARIES, PayloadRule
 from oxidized.errors import NativeError
 from oxidized.ffi import dictionaries
-from oxidized.ffi.dataplane import LZ_DICTIONARIES, LZ_DIGEST, LZ_RESULTS, MTU_MAX, Compressor, lz_text
+from oxidized.ffi.lz import LZ_DICTIONARIES, LZ_DIGEST, LZ_RESULTS, Compressor, lz_text
+from oxidized.ffi.names import MTU_MAX
 from tests import payloads
 from tests.native.rig import ipv4, ipv6
 

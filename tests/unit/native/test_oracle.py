@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from oxidized.core.oracle import FEATURES, HIDDEN, OracleWeights, Verdict
 from oxidized.errors import NativeError
-from oxidized.ffi.dataplane import DataPlane, oracle_is_worth
+from oxidized.ffi.dataplane import DataPlane
+from oxidized.ffi.oracle import oracle_is_worth
 from tests.native.rig import ipv4, ipv6
 
 SKIPPED_PKTS = 64

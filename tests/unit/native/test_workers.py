@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 import weakref
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
-from oxidized.core.plane import Address, EventType, SessionKeys, Suite
+from oxidized.core.plane import Address, Compression, EventType, PayloadRule, SessionKeys, Suite
 from oxidized.ffi.dataplane import DataPlane
+from oxidized.ffi.lz import LZ_DICTIONARIES, LZ_DIGEST
 from tests.differential.reference import Ack, End, header
 from tests.native.rig import (
     EDGE,
@@ -183,3 +186,184 @@ def test_datagrams_are_told_apart_as_the_kernel_is_told() -> None:
         ("receive_datagram", "not-ours"): 1,
         ("receive_datagram", "no-session"): 3,
     }
+
+
+# ---- compression ----
+
+BOTH = Compression(tx_flows=16, rx_flows=16, tx_dictionaries=LZ_DIGEST, rx_dictionaries=LZ_DIGEST)
+SYSLOG = PayloadRule(514, 17, LZ_DICTIONARIES.index("syslog"))
+CONF: dict[str, Any] = {
+    "flows": 16,
+    "all_headers": True,
+    "compress_payload": True,
+    "hold_ns": (2 * MS, 1 * MS, 0),
+}
+
+
+def udp(source: str, target: str, port: int, payload: bytes, dscp: int = 0) -> bytes:
+    segment = struct.pack(">HHHH", port, port, 8 + len(payload), 0) + payload
+    return ipv4(source, target, segment, ecn=dscp << 2)
+
+
+def call(source: str, target: str, n: int) -> bytes:
+    rtp = struct.pack(">BBHII", 0x80, 18, n & 0xFFFF, 160 * n, 7) + bytes([n & 255]) * 20
+    return udp(source, target, 5004, rtp, dscp=46)
+
+
+def line(source: str, target: str, n: int) -> bytes:
+    text = f"<134>1 2026-03-01T10:{n % 60:02}:00Z host app - - - connection from 10.1.2.{n % 256} closed"
+    return udp(source, target, 514, text.encode())
+
+
+class Sites:
+    """A hub with workers, and an edge of one plane for each peer, all of which compress, bundle and hold."""
+
+    def __init__(self, workers: int, peers: int) -> None:
+        self.now_ns = START_NS
+        self.hub = DataPlane(workers=workers, **CONF)
+        self.edges = [DataPlane(**CONF) for _ in range(peers)]
+        for plane in (self.hub, *self.edges):
+            weakref.finalize(self, plane.close)
+            plane.compression_set([SYSLOG])
+            for _ in self.edges if plane is self.hub else [0]:
+                plane.peer_add(keepalive_ns=0, dead_after_ns=60 * S, is_initiator=plane is not self.hub)
+        self.workers, self.sessions = workers, 0
+        self.hub.routes_set([(ip_network(f"10.0.{n}.0/24"), n) for n in range(peers)])
+        for n, edge in enumerate(self.edges):
+            edge.routes_set([(ip_network("10.9.0.0/16"), 0)])
+            edge.path_set(0, 0, EDGE, PAYLOAD_MAX)
+            self.hub.path_set(n, 0, Hub.address(n), PAYLOAD_MAX)
+            self.session(n, n % workers)
+        self.sent: list[bytes] = []
+        self.came: list[bytes] = []
+        self.under_way: list[tuple[DataPlane, bytes, Address]] = []
+
+    def session(self, peer: int, worker: int) -> None:
+        """A new one that this worker of the hub has, both ends sending at once."""
+        self.sessions += 1
+        near = 0x100000 + 64 * self.sessions
+        at_hub = self.hub.index_pick(near // self.workers * self.workers + worker)
+        at_edge = self.edges[peer].index_pick(near)
+        assert at_hub % self.workers == worker
+        up, down = key(2 * self.sessions % 256), key((2 * self.sessions + 1) % 256)
+        suite = Suite.AES_256_GCM
+        hub = SessionKeys(at_hub, at_edge, suite, up, down, True, True, BOTH)
+        edge = SessionKeys(at_edge, at_hub, suite, down, up, True, True, BOTH)
+        self.hub.session_install(self.now_ns, peer, hub)
+        self.edges[peer].session_install(self.now_ns, 0, edge)
+
+    def push(self, plane: DataPlane, packets: list[bytes]) -> None:
+        plane.inner_push(self.now_ns, packets)
+        self.sent += packets
+
+    def take(self) -> None:
+        """What waits for the network is under way from now on."""
+        while batch := self.hub.outer_pop():
+            for datagram, to in batch:
+                self.under_way.append((self.edges[to.port - 1000], datagram, EDGE))
+        for n, edge in enumerate(self.edges):
+            while batch := edge.outer_pop():
+                self.under_way += [(self.hub, datagram, Hub.address(n)) for datagram, _ in batch]
+
+    def carry(self) -> None:
+        self.take()
+        arriving, self.under_way = self.under_way, []
+        for plane, datagram, source in arriving:
+            plane.outer_push(self.now_ns, [(datagram, source)])
+            while batch := plane.inner_pop():
+                self.came += [packet for _, packet in batch]
+
+    def turn(self, after_ns: int) -> None:
+        self.now_ns += after_ns
+        for plane in (self.hub, *self.edges):
+            plane.tick(self.now_ns)
+        self.carry()
+
+    def talk(self, n: int) -> None:
+        """Of every peer a call and a line of its log, both ways, the hub's from several queues of the TUN."""
+        for peer, edge in enumerate(self.edges):
+            here, there = f"10.0.{peer}.1", f"10.9.0.{peer + 1}"
+            self.push(edge, [call(here, there, n), line(here, there, n)])
+            queues = [f"10.9.0.{host}" for host in range(1, 4)]
+            self.push(self.hub, [make(each, here, n) for each in queues for make in (call, line)])
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_compression_with_workers(workers: int) -> None:
+    """Whoever reads a packet, the worker of the session compresses it; small ones go together."""
+    sites = Sites(workers, peers=4)
+    for n in range(60):
+        sites.talk(n)
+        sites.carry()
+        sites.turn(5 * MS)
+    sites.turn(5 * MS)
+    assert sorted(sites.came) == sorted(sites.sent)
+    for plane in (sites.hub, *sites.edges):
+        stats, counts = sums_must_hold(plane), plane.compression_stats()
+        assert drops(plane) == {} and stats["inner_held_packets"] == 0
+        assert stats["bundles_out"] >= 59
+        assert sum(counts["header_packets"].values()) >= 0.9 * stats["inner_sent_packets"]
+        assert counts["payload_packets"]["syslog"] > 50 and counts["payloads_restored"] > 50
+    assert sites.hub.stats()["inner_handed_packets"] > 0
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("is_held", [False, True], ids=["", "with-packets-held"])
+def test_contexts_begin_anew_where_a_peer_moves(workers: int, is_held: bool) -> None:
+    """To another worker and back, again and again: what had left before comes by the old contexts."""
+    sites = Sites(workers, peers=2)
+    for n in range(120):
+        sites.talk(n)
+        if not is_held:
+            sites.turn(5 * MS)
+        if n % 10 == 9:
+            peer = n // 10 % 2
+            sites.carry()
+            sites.session(peer, (n // 10 + peer) % workers)
+        sites.turn(5 * MS)
+    sites.turn(5 * MS)
+    assert sorted(sites.came) == sorted(sites.sent), "nothing is lost, and nothing comes twice or changed"
+    for plane in (sites.hub, *sites.edges):
+        stats = sums_must_hold(plane)
+        assert drops(plane) == {} and stats["inner_held_packets"] == 0
+        assert plane.compression_stats()["setups"] >= 12
+        assert sum(plane.compression_stats()["header_packets"].values()) > 0.6 * stats["inner_sent_packets"]
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_what_is_under_way_when_a_peer_moves(workers: int) -> None:
+    """The worker before opens it by its own contexts; the edge has one set, which the new session takes."""
+    sites = Sites(workers, peers=1)
+    for n in range(20):
+        sites.talk(n)
+        sites.turn(5 * MS)
+    sites.talk(20)
+    sites.now_ns += 5 * MS
+    for plane in (sites.hub, sites.edges[0]):
+        plane.tick(sites.now_ns)
+    sites.take()
+    late, sites.under_way = sites.under_way, []
+    sites.session(0, 1)
+    for n in range(21, 30):
+        sites.talk(n)
+        sites.turn(5 * MS)
+    sites.under_way = late
+    sites.carry()
+    missing = len(sites.sent) - len(sites.came)
+    assert set(sites.came) <= set(sites.sent) and len(set(sites.came)) == len(sites.came)
+    assert drops(sites.hub) == {}
+    assert drops(sites.edges[0]) == ({("receive", "no-context"): missing} if missing else {})
+    assert 0 < missing <= 6, "named, and no more than what was under way to the edge"
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_what_is_held_for_a_peer_that_moves_leaves_before(workers: int) -> None:
+    """The other end restores it, though it has the new session by then and nothing came before."""
+    sites = Sites(workers, peers=1)
+    sites.push(sites.hub, [call(f"10.9.0.{host}", "10.0.0.1", 1) for host in range(1, 9)])
+    assert sites.hub.stats()["inner_held_packets"] == 8
+    before = sites.hub.peer_counters(0).tx_packets
+    sites.session(0, 1)
+    sites.carry()
+    assert sites.hub.peer_counters(0).tx_packets - before == 8
+    assert sorted(sites.came) == sorted(sites.sent)

@@ -11,7 +11,7 @@ from oxidized.config_payload import CLASSES, ENCRYPTED_PORTS, UNSAFE_PORTS
 from oxidized.core.plane import DICTIONARIES, PayloadRule
 from oxidized.core.settings import CompressionSettings
 from oxidized.errors import ConfigError
-from oxidized.ffi.dataplane import Compressor
+from oxidized.ffi.lz import Compressor
 from oxidized.limits import PAYLOAD_FLOWS_MAX
 from oxidized.units import Duration
 from tests.unit.ops.samples import EDGE, PRIVATE, write
