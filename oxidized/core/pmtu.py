@@ -12,8 +12,8 @@ take both alike. Where neither is answered nothing is learnt, and rounds come ev
   agreed on) while that size is put to the test: on a normal path one round is all there ever is.
 - search: between the largest size proved and the least that failed, by halves, over the sizes that links are
   known to have, then over the rest. Packets follow each proof up.
-- done: found. The size is put to the test every CONFIRM_NS if enough was sent (CONFIRM_SHARE), and at once when
-  the peer acknowledges less than half of what it is sent; when it fails, the path has become narrower (a
+- done: found. The size is put to the test every CONFIRM_NS if enough was sent (CONFIRM_SHARE), and at once
+  when the peer acknowledges less than half of what it is sent; when it fails, the path has become narrower (a
   black hole) and the search starts from the base. Below the upper bound a search upwards comes every
   RAISE_NS_MAX; the first ones sooner, as what was found on a very bad path may be too low.
 

@@ -253,7 +253,7 @@ def drive(pair: Pair, packets: int, *, settle: bool = True) -> None:
     if settle:
         pair.fate = lambda way, n: 10 * MS
         for n in range(200):
-            pair.up([numbered(packets + n)])
+            pair.up([ipv4(payload=(packets + n).to_bytes(4) + bytes(1000))])
             pair.run(5 * MS)
         pair.run(1 * S)
 

@@ -21,14 +21,8 @@ PACKING = (
     Mutant(
         "an old session takes new contexts",
         "core/compress.c",
-        "(s == pr->before && is_of_current)",
+        "(s == pr->before && are_of(h, pr->current))",
         "false",
-    ),
-    Mutant(
-        "no contexts for what left before",
-        "core/compress.c",
-        "(s == pr->before && is_of_current)",
-        "s == pr->before",
     ),
     Mutant("contexts stay when the session changes", "core/peer.c", "    pr->headers.tx_index = 0;\n", ""),
     Mutant("bundle of two ECN marks", "core/pack.c", "p->ecn == head->ecn &&", ""),

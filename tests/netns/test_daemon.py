@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
-import time
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -225,10 +225,11 @@ def test_compression(pair: Pair) -> None:
         collector.settimeout(5)
     with pair.edge_ns.entered():
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    pause = threading.Event()
     with collector, sender:
         for n in range(200):
             line = f"<134>1 2026-11-26T10:00:{n % 60:02}Z gate{n % 7} sshd {n} - - session opened for u{n}"
-            time.sleep(0.002)  # or a good part is sent before the first acknowledgement
+            pause.wait(0.002)  # or a good part is sent before the first acknowledgement
             sender.sendto(line.encode(), ("10.70.0.1", 514))
             assert collector.recv(2000) == line.encode()
     sent, received = (daemon.ask("status")["compression"] for daemon in (pair.edge, pair.hub))
