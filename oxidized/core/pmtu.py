@@ -12,10 +12,11 @@ take both alike. Where neither is answered nothing is learnt, and rounds come ev
   agreed on) while that size is put to the test: on a normal path one round is all there ever is.
 - search: between the largest size proved and the least that failed, by halves, over the sizes that links are
   known to have, then over the rest. Packets follow each proof up.
-- done: found. The size is put to the test every CONFIRM_NS if enough was sent (CONFIRM_SHARE), and at once
-  when the peer acknowledges less than half of what it is sent; when it fails, the path has become narrower (a
-  black hole) and the search starts from the base. Below the upper bound a search upwards comes every
-  RAISE_NS_MAX; the first ones sooner, as what was found on a very bad path may be too low.
+- done: found. The size is put to the test every CONFIRM_NS if enough was sent (CONFIRM_SHARE), else every
+  CONFIRM_NS_MAX while packets flow, and at once when the peer acknowledges less than half of what it is
+  sent; when it fails, the path has become narrower (a black hole) and the search starts from the base. Below
+  the upper bound a search upwards comes every RAISE_NS_MAX; the first ones sooner, as what was found on a
+  very bad path may be too low.
 
 The base is never given up: 1,280 bytes must pass (RFC 8200, section 5), and if not, nothing here helps.
 """
@@ -50,6 +51,7 @@ SLOW_DOUBLINGS_MAX = 6
 LOOK_NS = 5_000_000_000
 CONFIRM_NS = 15_000_000_000
 CONFIRM_SHARE = 100  # and after so many times the bytes of the probe: of a call it would be a tenth otherwise
+CONFIRM_NS_MAX = 120_000_000_000  # or after this, however little is sent
 RAISE_NS_MIN = 30_000_000_000
 RAISE_NS_MAX = 600_000_000_000  # RFC 8899, section 5.1.1
 SENT_PACKETS_MIN = 3  # fewer unacknowledged ones say nothing
@@ -272,6 +274,6 @@ class PathMtu:
         if self._confirmed_bytes is None:
             self._confirmed_bytes = path.tx_bytes
         is_worth = path.tx_bytes - self._confirmed_bytes >= CONFIRM_SHARE * self._low
-        is_due = is_worth and now_ns - self._confirmed_ns >= CONFIRM_NS
+        is_due = sent > 0 and now_ns - self._confirmed_ns >= (CONFIRM_NS if is_worth else CONFIRM_NS_MAX)
         if (is_lossy or is_due) and self._low > BASE_PAYLOAD_BYTES:
             self._ask(Phase.CONFIRM, self._low, now_ns)

@@ -15,6 +15,7 @@ from oxidized.core.pmtu import (
     ANSWERS_MIN,
     BASE_PAYLOAD_BYTES,
     CONFIRM_NS,
+    CONFIRM_NS_MAX,
     GRANULE_BYTES,
     LINK_MTU_BYTES,
     LOOK_NS,
@@ -194,15 +195,20 @@ def test_confirmation_is_cheap_and_only_while_packets_flow() -> None:
     assert len(path.rounds) <= before + 1
 
 
-@pytest.mark.parametrize(("packets_per_second", "of_all"), [(50, 0.011), (2000, 0.011)])
-def test_confirmation_costs_a_hundredth_of_what_is_sent(packets_per_second: int, of_all: float) -> None:
-    """Voice: 46 bytes 50 times a second, so that the probe has to wait a minute."""
-    path = Path(packet_bytes=46 * packets_per_second // 2000)
+def test_confirmation_costs_a_hundredth_of_what_is_sent() -> None:
+    """Of a call, 46 bytes 50 times a second, the probe has to wait a minute."""
+    path = Path(packet_bytes=1)
     path.start()
     path.run(3600)
-    sent = 3600 * 2000 * path.packet_bytes
-    assert 3 < len(path.rounds)
-    assert sum(size for _, size in path.rounds) < of_all * sent
+    assert sum(size for _, size in path.rounds) < 0.011 * 3600 * 2000 * path.packet_bytes
+    assert len(path.rounds) > 3600 * S / (CONFIRM_NS_MAX + LOOK_NS)
+
+
+def test_confirmation_comes_however_little_is_sent() -> None:
+    path = Path(packet_bytes=0)
+    path.start()
+    path.run(3600)
+    assert 3600 * S / (CONFIRM_NS_MAX + 2 * LOOK_NS) < len(path.rounds) < 3600 * S / CONFIRM_NS_MAX + 2
 
 
 def test_searches_upwards_ever_more_rarely() -> None:
