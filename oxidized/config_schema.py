@@ -251,7 +251,8 @@ class CompressionConfig:
     headers: Literal["auto", "all", "off"] = key(
         '"auto"',
         'Compress the headers of inner packets. "auto": small packets, and large ones while there are few, '
-        'so that it costs no throughput; "all": every packet.',
+        "so that it costs no throughput, on paths whose round trip takes 2 ms or more; "
+        '"all": every packet.',
         kinds.choice("auto", "all", "off"),
         reloadable=False,
     )

@@ -22,13 +22,17 @@ static void budget_follow(compress_budget *b, uint64_t now_ns)
     b->seen_packets++;
 }
 
-/* At high rates the processor is the scarce thing, not the link; and large packets leave in trains of equal
- * datagrams, which they would fall out of. */
+/* A round trip of less is a cable, not a link whose bytes are scarce; there the compressor's cold code and
+ * contexts would be a third of an idle packet's way. At high rates the processor is the scarce thing; and
+ * large packets leave in trains of equal datagrams, which they would fall out of. */
 static bool is_affordable(const dp *d, const pkt *p)
 {
     const compress_budget *b = &d->compressor.budget;
     if (d->conf.headers == OXI_HEADERS_ALL)
         return true;
+    uint64_t rtt_ns = d->peers[p->peer].paths[p->path].stats.rtt_ns; /* 0: not known */
+    if (rtt_ns > 0 && rtt_ns < COMPRESS_RTT_NS_MIN)
+        return false;
     if (p->len >= ORACLE_TRAIN_BYTES_MIN)
         return max_u64(b->before_packets, b->seen_packets) < COMPRESS_LARGE_PKTS_MAX;
     return b->packets < COMPRESS_PKTS_MAX;

@@ -242,7 +242,7 @@ typedef struct oxi_compression_stats {
     uint64_t coded_bytes[6];      /* of what was sent instead, the numbers of flows with them */
     uint64_t whole_packets[6];    /* looked at, and sent with the whole header */
     uint64_t setups;              /* of the compressed ones, with the header in full for a new context */
-    uint64_t passed_packets;      /* not looked at: there were too many, or no room */
+    uint64_t passed_packets;      /* not looked at: too many, no room, or a path too near to need it */
     uint64_t restored_packets[6];
     uint64_t payload_packets[6];  /* whose payload was compressed */
     uint64_t payload_bytes[6];

@@ -253,7 +253,7 @@ def compression_text(found: Document) -> str:
         whole, restored = found["whole_packets"][profile], found["restored_packets"][profile]
         rows.append((safe(profile), str(packets), before, after, str(whole), str(restored)))
     lines += [f"  {line}" for line in table(rows, False)]
-    lines.append(f"  not looked at (too many at once, or no room): {found['passed_packets']}")
+    lines.append(f"  not looked at (too many at once, no room, path too near): {found['passed_packets']}")
     taken = "taken" if found["accept_payload"] else "refused"
     lines.append(f"payloads: {found['payload_rules']} rules, those of peers are {taken}")
     payloads = [("DICTIONARY", "PACKETS", "PAYLOAD", "SENT")]

@@ -150,7 +150,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "oxidized_header_passed_packets_total",
         "counter",
-        "Packets whose header was not looked at: too many at once, or no room to grow.",
+        "Packets whose header was not looked at: too many at once, no room to grow, or a path too near.",
     ),
     Metric("oxidized_header_restored_packets_total", "counter", "Headers restored.", ("profile",)),
     Metric(

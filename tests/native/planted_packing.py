@@ -25,6 +25,7 @@ PACKING = (
         "false",
     ),
     Mutant("contexts stay when the session changes", "core/peer.c", "    pr->headers.tx_index = 0;\n", ""),
+    Mutant("near paths are not left alone", "core/compress.c", "rtt_ns > 0 && rtt_ns <", "false && rtt_ns <"),
     Mutant("bundle of two ECN marks", "core/pack.c", "p->ecn == head->ecn &&", ""),
     Mutant("bundle to two peers", "core/pack.c", "p->session == head->session && ", ""),
     Mutant("bundle for who takes none", "core/pack.c", "p->session->may_bundle && ", ""),

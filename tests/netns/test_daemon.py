@@ -215,7 +215,7 @@ def test_names_that_do_not_resolve(pair: Pair) -> None:
 
 def test_compression(pair: Pair) -> None:
     """Headers by themselves, payloads of the flows that are named, and the model that judges them."""
-    rules = '[compression]\npayload = ["syslog"]\n'
+    rules = '[compression]\nheaders = "all"\npayload = ["syslog"]\n'
     pair.edge.write(EDGE + rules + edge_peer(pair.hub))
     pair.start()
     pair.edge.follow("compression oracle: ")

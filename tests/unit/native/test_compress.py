@@ -187,6 +187,17 @@ def test_at_high_rates_large_packets_go_whole() -> None:
     assert path.tx_bytes <= sum(len(packet) + 24 for batch in batches for packet in batch) + 16 * 3
 
 
+@pytest.mark.parametrize(("delay_ms", "is_coded"), [(0.9, False), (1.1, True)])
+def test_a_path_that_is_near_is_left_alone(delay_ms: float, is_coded: bool) -> None:
+    """Until its round trip is known headers are compressed."""
+    pair = make(delay_ns=round(delay_ms * MS))
+    must_be_whole(pair, drive(pair, [[voice(n)] for n in range(100)]))
+    assert (pair.edge.compression_stats()["header_packets"]["rtp"] > 50) is is_coded
+    everything = make(delay_ns=round(delay_ms * MS), all_headers=True)
+    must_be_whole(everything, drive(everything, [[voice(n)] for n in range(100)]))
+    assert everything.edge.compression_stats()["header_packets"]["rtp"] > 90
+
+
 def test_small_packets_have_a_budget() -> None:
     pair = make()
     batches = [[voice(64 * n + i) for i in range(64)] for n in range(100)]
