@@ -57,17 +57,11 @@ void oxi_hdr_free(oxi_hdr *h)
     free(h);
 }
 
-static void acknowledge(oxi_hdr *h, uint32_t path_id, uint64_t pn)
-{
-    if (replay_check(&h->acked[path_id], pn) == REPLAY_NEW)
-        replay_mark(&h->acked[path_id], pn);
-}
-
 int oxi_hdr_ack(oxi_hdr *h, uint32_t path_id, uint64_t pn)
 {
     if (!h || path_id >= OXI_PATHS_MAX)
         return OXI_E_ARG;
-    acknowledge(h, path_id, pn);
+    replay_mark_any(&h->acked[path_id], pn);
     return OXI_OK;
 }
 
@@ -179,7 +173,7 @@ static int run(oxi_hdr *h, const uint8_t *data, const uint64_t *starts, const ox
     for (uint32_t i = 0; i < count; i++) {
         const oxi_hdr_event *e = &events[i];
         if (e->kind == OXI_HDR_ACK) {
-            acknowledge(h, e->path, e->pn);
+            replay_mark_any(&h->acked[e->path], e->pn);
             continue;
         }
         const uint8_t *packet = data + starts[e->packet];

@@ -6,7 +6,7 @@
 
 static uint64_t wait_of(dp *d, const peer *pr, const pkt *p)
 {
-    bool may_bundle = pr->current && pr->current->may_bundle && p->len <= BUNDLE_ITEM_MAX;
+    bool may_bundle = pr->current && pr->current->may_bundle && pkt_is_small(p);
     bool has_room = d->pool.free_count > d->pool.count / 2;
     return may_bundle && has_room && d->holds ? d->conf.hold_ns[traffic_class_of(&d->rtp, p)] : 0;
 }
@@ -57,7 +57,7 @@ void hold_batch(dp *d, batch *b)
                 release_behind(d, pr, b, in.count - i - 1);
             continue;
         }
-        if (pr->held_count > 0 && p->len <= BUNDLE_ITEM_MAX)
+        if (pr->held_count > 0 && pkt_is_small(p))
             release_behind(d, pr, b, in.count - i);
         batch_add(b, p);
     }

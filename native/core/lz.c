@@ -60,7 +60,7 @@ static uint32_t block_write(lz *z, lz_level level, uint32_t dictionary, const ui
     return bytes > 0 ? (uint32_t)bytes : 0;
 }
 
-/* As a varint; of more than two bytes is none. */
+/* As a varint of at most two bytes: gcc takes the longer ones of write_varint() for an overflow here. */
 static void length_write(writer *w, uint32_t length)
 {
     static_assert(OXI_MTU_MAX < 1 << 14, "two bytes hold it");

@@ -11,8 +11,6 @@
 
 /* ---- out ---- */
 
-static bool is_small(const pkt *p) { return p->len <= BUNDLE_ITEM_MAX; }
-
 /* Most that fits a datagram of this path in front of header and tag. */
 static uint32_t content_max(const dp *d, const pkt *p)
 {
@@ -32,7 +30,7 @@ static bool may_join(const dp *d, const pkt *head, bool is_bundle, const pkt *p)
 {
     uint32_t begin = is_bundle ? 0 : 1 + BUNDLE_LENGTH_MAX;
     uint32_t more = (uint32_t)BUNDLE_LENGTH_MAX + p->len + HDR_GROWTH_MAX;
-    return is_small(p) && p->session == head->session && p->path == head->path && p->ecn == head->ecn &&
+    return pkt_is_small(p) && p->session == head->session && p->path == head->path && p->ecn == head->ecn &&
            memcmp(&p->addr, &head->addr, sizeof p->addr) == 0 &&
            head->len + begin + more <= content_max(d, head) && has_room_behind(head, more);
 }
@@ -95,7 +93,7 @@ void pack_batch(dp *d, batch *b)
             drop_out(d, p, DROP_KEY_WORN);
             continue;
         }
-        may_grow = p->session->may_bundle && is_small(p);
+        may_grow = p->session->may_bundle && pkt_is_small(p);
         is_bundle = false;
         compress_item(d, p, content_max(d, p), b->now_ns);
         b->pkts[kept++] = p;

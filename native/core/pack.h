@@ -3,6 +3,9 @@
 #define OXI_PACK_H
 #include "pkt.h"
 
+/* Whether it may share a datagram. */
+static inline bool pkt_is_small(const pkt *p) { return p->len <= BUNDLE_ITEM_MAX; }
+
 typedef struct unpacker {
     uint32_t count;
     uint32_t next;

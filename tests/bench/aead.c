@@ -2,26 +2,11 @@
  *
  * The best of several rounds, as neighbours on the machine only ever add. Prints lines
  * `aead/LIBRARY/SUITE/BYTES  seal ns  open ns`; test_bench_plane.py builds and runs it. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include "bench.h"
 
 #include "../../native/io/crypto.h"
 
 enum { ROUNDS = 9, ROUND_BYTES = 4000000, ROUND_PACKETS_MAX = 20000 };
-
-_Noreturn void oxi_bug(const char *file, int line, const char *what)
-{
-    fprintf(stderr, "bug at %s:%d: %s\n", file, line, what);
-    abort();
-}
-
-static double clock_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static void measure(uint32_t number, uint8_t suite, size_t len)
 {
@@ -35,30 +20,30 @@ static void measure(uint32_t number, uint8_t suite, size_t len)
     count = count > ROUND_PACKETS_MAX ? ROUND_PACKETS_MAX : count;
     double best_seal = 1e12, best_open = 1e12;
     for (uint32_t round = 0; round < ROUNDS; round++) {
-        double begin = clock_ns();
+        double begin = wall_ns();
         for (uint32_t i = 0; i < count; i++) {
             nonce n = aead_nonce(0, i);
             aead_seal(&seal, &n, aad, sizeof aad, data, len);
         }
-        double spent = (clock_ns() - begin) / count;
+        double spent = (wall_ns() - begin) / count;
         best_seal = spent < best_seal ? spent : best_seal;
         nonce n = aead_nonce(0, 1);
         memset(sealed, 5, len);
         aead_seal(&seal, &n, aad, sizeof aad, sealed, len);
         /* A packet is opened once: the copy that makes it whole again is not counted. */
-        begin = clock_ns();
+        begin = wall_ns();
         for (uint32_t i = 0; i < count; i++) {
             memcpy(data, sealed, len + TAG_BYTES);
             __asm__ volatile("" ::: "memory"); /* or one copy would do */
         }
-        double copies = clock_ns() - begin;
-        begin = clock_ns();
+        double copies = wall_ns() - begin;
+        begin = wall_ns();
         for (uint32_t i = 0; i < count; i++) {
             memcpy(data, sealed, len + TAG_BYTES);
             if (!aead_open(&open, &n, aad, sizeof aad, data, len))
                 abort();
         }
-        spent = (clock_ns() - begin - copies) / count;
+        spent = (wall_ns() - begin - copies) / count;
         best_open = spent < best_open ? spent : best_open;
     }
     const char *suite_name = suite == OXI_SUITE_AES256GCM ? "aes-256-gcm" : "chacha20-poly1305";

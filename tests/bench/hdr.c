@@ -3,21 +3,13 @@
  * One packet in each datagram, acknowledged two packets later. The best of several rounds, as neighbours on
  * the machine only ever add. Prints lines `hdr/KIND  compress ns  restore ns  header bytes`;
  * test_bench_plane.py builds and runs it. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include "bench.h"
 
 #include "../../native/core/bytes.h"
 #include "../../native/core/checksum.h"
 #include "../../native/core/hdr.h"
 
 enum { PACKETS = 4000, ROUNDS = 9, IN_FLIGHT = 2, PACKET_MAX = 1500, L4_AT = 20 };
-
-_Noreturn void oxi_bug(const char *file, int line, const char *what)
-{
-    fprintf(stderr, "bug at %s:%d: %s\n", file, line, what);
-    abort();
-}
 
 typedef struct kind {
     const char *name;
@@ -34,13 +26,6 @@ static uint8_t packets[PACKETS][PACKET_MAX];
 static uint8_t items[PACKETS][HDR_CODED_MAX + PACKET_MAX];
 static uint32_t lens[PACKETS], item_lens[PACKETS];
 static uint64_t bytes_total;
-
-static double clock_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static void l4_fill(const kind *k, uint8_t *l4, uint32_t i, uint32_t total)
 {
@@ -100,7 +85,7 @@ static double round_compress(hdr_tx *tx, replay *acked)
 {
     static hdr_result results[PACKETS];
     bytes_total = 0;
-    double begin = clock_ns();
+    double begin = wall_ns();
     for (uint32_t i = 0; i < PACKETS; i++) {
         if (i >= IN_FLIGHT)
             replay_mark(&acked[0], i - IN_FLIGHT);
@@ -108,7 +93,7 @@ static double round_compress(hdr_tx *tx, replay *acked)
         if (!is_coded)
             abort();
     }
-    double spent = (clock_ns() - begin) / PACKETS;
+    double spent = (wall_ns() - begin) / PACKETS;
     for (uint32_t i = 0; i < PACKETS; i++) {
         const hdr_result *r = &results[i];
         memcpy(items[i] + r->coded_bytes, packets[i] + r->header_bytes, lens[i] - r->header_bytes);
@@ -122,12 +107,12 @@ static double round_restore(hdr_rx *rx)
 {
     static uint8_t out[PACKETS][HDR_CODED_MAX];
     static hdr_result results[PACKETS];
-    double begin = clock_ns();
+    double begin = wall_ns();
     for (uint32_t i = 0; i < PACKETS; i++) {
         if (hdr_restore(rx, 0, i, items[i], item_lens[i], out[i], PACKET_MAX, &results[i]) != HDR_OK)
             abort();
     }
-    double spent = (clock_ns() - begin) / PACKETS;
+    double spent = (wall_ns() - begin) / PACKETS;
     for (uint32_t i = 0; i < PACKETS; i++) {
         if (memcmp(out[i], packets[i], results[i].header_bytes) != 0)
             abort();

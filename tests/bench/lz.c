@@ -6,28 +6,14 @@
  * `lz/WAY  ratio  compress ns  restore ns`; test_bench_lz.py builds and runs it. */
 #include <lz4.h>
 #include <lz4hc.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+
+#include "bench.h"
 
 #include "../../native/core/bytes.h"
 #include "../../native/core/lz_policy.h"
 #include "../../native/core/lz.h"
 
 enum { PAYLOADS_MAX = 4096, PAYLOAD_BYTES_MAX = 2048, ROUNDS = 7 };
-
-_Noreturn void oxi_bug(const char *file, int line, const char *what)
-{
-    fprintf(stderr, "bug at %s:%d: %s\n", file, line, what);
-    abort();
-}
-
-static double clock_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 typedef struct payload {
     uint8_t bytes[PAYLOAD_BYTES_MAX];
@@ -98,10 +84,10 @@ static void measure(const char *name, way_fn *way)
     double best_compress = 1e18, best_restore = 1e18;
     uint64_t before = 0, after = 0, shrunk = 0;
     for (uint32_t round = 0; round < ROUNDS; round++) {
-        double began = clock_ns();
+        double began = cpu_ns();
         for (uint32_t i = 0; i < count; i++)
             items[i].len = way(&payloads[i], items[i].bytes);
-        double spent = clock_ns() - began;
+        double spent = cpu_ns() - began;
         best_compress = spent < best_compress ? spent : best_compress;
         before = after = shrunk = 0;
         for (uint32_t i = 0; i < count; i++) {
@@ -109,14 +95,14 @@ static void measure(const char *name, way_fn *way)
             after += items[i].len ? items[i].len : payloads[i].len;
             shrunk += items[i].len > 0;
         }
-        began = clock_ns();
+        began = cpu_ns();
         for (uint32_t i = 0; i < count; i++) {
             uint32_t len;
             const payload *item = &items[i];
             if (item->len && lz_decode(item->bytes, item->len, out, PAYLOAD_BYTES_MAX, &len) != LZ_OK)
                 abort();
         }
-        spent = clock_ns() - began;
+        spent = cpu_ns() - began;
         best_restore = spent < best_restore ? spent : best_restore;
     }
     printf("lz/%-22s %6.3f of the bytes  compress %6.0f ns  restore %5.0f ns\n", name,
@@ -143,10 +129,10 @@ static void measure_class(void)
     double best = 1e18;
     uint32_t found = 0;
     for (uint32_t round = 0; round < ROUNDS; round++) {
-        double began = clock_ns();
+        double began = cpu_ns();
         for (uint32_t i = 0; i < LOOKS; i++)
             found += lz_class_of(&policy, packets[i % PACKETS], sizeof packets[0]) == 1;
-        double spent = clock_ns() - began;
+        double spent = cpu_ns() - began;
         best = spent < best ? spent : best;
     }
     printf("lz/%-22s %6.3f of them have one  %5.1f ns\n", "class", (double)found / (ROUNDS * LOOKS),
@@ -180,9 +166,9 @@ int main(int argc, char **argv)
     hc_work = LZ4_createStreamHC();
     if (!indexes || !plane || !hc_ready || !hc_work)
         abort();
-    double began = clock_ns();
+    double began = cpu_ns();
     lz_indexes_init(indexes);
-    fprintf(stderr, "indexes: %.1f ms, %zu bytes; plane: %zu bytes\n", (clock_ns() - began) / 1e6,
+    fprintf(stderr, "indexes: %.1f ms, %zu bytes; plane: %zu bytes\n", (cpu_ns() - began) / 1e6,
             lz_indexes_bytes(), lz_bytes());
     lz_init(plane, indexes);
     const lz_dictionary *d = lz_dictionary_of(number);

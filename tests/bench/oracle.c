@@ -2,26 +2,11 @@
  *
  * The best of several rounds, as neighbours on the machine only ever add. Prints lines
  * `oracle/WHAT/CONTENT/BYTES ns`; test_bench_oracle.py builds and runs it. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include "bench.h"
 
 #include "../../native/core/oracle.h"
 
 enum { ROUNDS = 15, PACKETS = 64, TURNS = 300, ROOM = 1500 };
-
-_Noreturn void oxi_bug(const char *file, int line, const char *what)
-{
-    fprintf(stderr, "bug at %s:%d: %s\n", file, line, what);
-    abort();
-}
-
-static double clock_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static uint64_t dice_state = 88172645463325252ULL;
 
@@ -63,7 +48,7 @@ static double measure(uint32_t len, bool is_new)
     double best = 1e12;
     uint32_t sum = 0;
     for (uint32_t round = 0; round < ROUNDS; round++) {
-        double begin = clock_ns();
+        double begin = wall_ns();
         for (uint32_t turn = 0; turn < TURNS; turn++) {
             for (uint32_t i = 0; i < PACKETS; i++) {
                 if (is_new) /* the flow's port: nobody remembers it */
@@ -73,7 +58,7 @@ static double measure(uint32_t len, bool is_new)
                 sum += oracle_ask(&o, &p, &t);
             }
         }
-        double spent = (clock_ns() - begin) / (TURNS * PACKETS);
+        double spent = (wall_ns() - begin) / (TURNS * PACKETS);
         best = spent < best ? spent : best;
     }
     __asm__ volatile("" ::"r"(sum));

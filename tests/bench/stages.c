@@ -2,9 +2,7 @@
  *
  * Two planes in one process; batches of 64 go out of one and into the other, and a clock is read between
  * stages. Prints lines `name nanoseconds-per-packet`; test_bench_plane.py builds and runs it. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include "bench.h"
 
 #include "../../native/core/checksum.h"
 #include "../../native/core/stages.h"
@@ -13,18 +11,7 @@
 
 enum { BATCHES = 300, ROUTES = 1000, OPS = 200000, SUPER_SEGMENTS = 40 };
 
-_Noreturn void oxi_bug(const char *file, int line, const char *what)
-{
-    fprintf(stderr, "bug at %s:%d: %s\n", file, line, what);
-    abort();
-}
-
-static uint64_t clock_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
+static uint64_t clock_ns(void) { return clock_of(CLOCK_MONOTONIC); }
 
 static void print(const char *name, const char *what, uint64_t ns, uint64_t count)
 {

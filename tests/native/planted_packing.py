@@ -30,7 +30,7 @@ PACKING = (
     Mutant("bundle to two peers", "core/pack.c", "p->session == head->session && ", ""),
     Mutant("bundle for who takes none", "core/pack.c", "p->session->may_bundle && ", ""),
     Mutant("bundle counted as one packet", "core/pack.c", "head->inner_packets + p->inner_packets", "1"),
-    Mutant("bundle of large packets", "core/pack.c", "p->len <= BUNDLE_ITEM_MAX", "true"),
+    Mutant("bundle of large packets", "core/pack.h", "p->len <= BUNDLE_ITEM_MAX", "true"),
     Mutant(
         "length of an item one byte short",
         "core/pack.c",
@@ -60,7 +60,7 @@ PACKING = (
         "held without end", "core/hold.c", "pr->held_count == HELD_MAX || pr->held_bytes", "pr->held_bytes"
     ),
     Mutant("buffers run out in hold", "core/hold.c", "d->pool.free_count > d->pool.count / 2", "true"),
-    Mutant("small packets pass by", "core/hold.c", "pr->held_count > 0 && p->len <=", "false && p->len <="),
+    Mutant("small packets pass by", "core/hold.c", "pr->held_count > 0 && pkt_is_small(p)", "false"),
     Mutant("voice by a single packet", "core/traffic_class.c", "score == RTP_SCORE", "true"),
     Mutant("voice whatever its numbers", "core/traffic_class.c", " && step >= 1 && step <= RTP_GAP_MAX", ""),
 )
