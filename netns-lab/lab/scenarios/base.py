@@ -10,7 +10,15 @@ from typing import Any
 
 from lab.errors import UsageError
 from lab.systems import Tunnel
-from lab.topology import LINK_MTU_BYTES, LINK_MTU_BYTES_MAX, LINK_MTU_BYTES_MIN, Direction, EmulatedLink, Lab
+from lab.topology import (
+    LINK_MTU_BYTES,
+    LINK_MTU_BYTES_MAX,
+    LINK_MTU_BYTES_MIN,
+    Direction,
+    EmulatedLink,
+    Lab,
+    unaccounted,
+)
 
 # Every word of the emulator may be set; "ab.KEY" and "ba.KEY" set one direction.
 LINK_KEYS = frozenset(
@@ -52,6 +60,12 @@ class Outcome:
     def check(self, name: str, ok: bool, detail: str) -> None:
         self.checks.append(Check(name, ok, detail))
 
+    def check_link(self, link: EmulatedLink) -> int:
+        """Every packet of the link is delivered or counted as dropped; returns how many are not."""
+        missing = unaccounted(link.counters())
+        self.check("link-conservation", missing == 0, f"{missing} packets of the link unaccounted for")
+        return missing
+
 
 @dataclass(slots=True)
 class Run:
@@ -73,6 +87,10 @@ class Run:
         """Lets a tunnel finish what it does when it has come up, such as finding the path's MTU."""
         if self.tunnel.is_tunnel:
             time.sleep(seconds)
+
+    def has_faults(self) -> bool:
+        """Whether packets may well be missing, by what is set for either direction."""
+        return bool({key.removeprefix("ab.").removeprefix("ba.") for key in self.settings} & FAULT_KEYS)
 
     def number(self, key: str) -> float:
         try:

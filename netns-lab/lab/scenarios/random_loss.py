@@ -10,7 +10,6 @@ from typing import Any
 from lab.errors import UsageError
 from lab.load import iperf, iperf_server
 from lab.scenarios.base import Outcome, Parameter, Run, Scenario
-from lab.topology import unaccounted
 
 LOSS_RATIOS = (0.0, 0.001, 0.01, 0.02, 0.05)
 INNER = ("cubic", "bbr")
@@ -39,8 +38,7 @@ class RandomLoss(Scenario):
         cells = [self._cell(run, loss, inner) for loss, inner in self._wanted(run.settings["cell"])]
         outcome.results["cells"] = cells
         assert run.link is not None, "this scenario has an emulated link"
-        missing = unaccounted(run.link.counters())
-        outcome.check("link-conservation", missing == 0, f"{missing} packets of the link unaccounted for")
+        outcome.check_link(run.link)
         for cell in cells:
             if "left_out" not in cell:
                 label = f"{cell['loss_ratio']:g}/{cell['inner']}"

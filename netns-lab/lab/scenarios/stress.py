@@ -16,7 +16,6 @@ from typing import Any
 from lab.load import TRAFFIC_PORT, CheckedTcp, CheckedUdp, ping
 from lab.scenarios.base import Outcome, Parameter, Run, Scenario
 from lab.systems import wait_up
-from lab.topology import unaccounted
 
 SETTLE_SECONDS = 1.5
 SNAPSHOT_TRIES = 10
@@ -175,9 +174,7 @@ class Stress(Scenario):
         if run.tunnel.status is not None:
             self._collect_status(outcome, run)
         outcome.check("sessions-up", outcome.results["sessions_up"] == 1, "at the end")
-        missing = unaccounted(run.link.counters())
-        outcome.results["link_unaccounted_packets"] = missing
-        outcome.check("link-conservation", missing == 0, f"{missing} packets of the link unaccounted for")
+        outcome.results["link_unaccounted_packets"] = outcome.check_link(run.link)
 
     def _collect_status(self, outcome: Outcome, run: Run) -> None:
         """The daemons' own books. They are read while packets move, so a difference must last to count."""

@@ -13,10 +13,9 @@ from typing import Any
 
 from lab.errors import UsageError
 from lab.report import BARE_SYSTEM
-from lab.scenarios.base import FAULT_KEYS, Outcome, Parameter, Run, Scenario
+from lab.scenarios.base import Outcome, Parameter, Run, Scenario
 from lab.text_corpus import CLASSES, exchanges
 from lab.text_load import TextFlow
-from lab.topology import unaccounted
 
 IP_VERSIONS = ("4", "6")
 
@@ -82,7 +81,6 @@ class TextClasses(Scenario):
         outcome = Outcome()
         assert run.link is not None, "this scenario has an emulated link"
         run.settle(run.number("settle"))
-        faults = {key.removeprefix("ab.").removeprefix("ba.") for key in run.settings} & FAULT_KEYS
         cells = outcome.results["cells"] = []
         for name in wanted_classes(run.settings["cell"]):
             run.say(f"{name}, {run.settings['rate']} requests per second, {run.seconds:g} s")
@@ -90,11 +88,10 @@ class TextClasses(Scenario):
             cells.append(cell)
             wrong, lost = cell["wrong_messages"], cell["lost_messages"]
             outcome.check(f"{name}-content", wrong == 0, f"{wrong} messages wrong or doubled")
-            if not faults:
+            if not run.has_faults():
                 outcome.check(f"{name}-lost", lost == 0, f"{lost} messages lost")
         run.tunnel.expect_alive()
-        missing = unaccounted(run.link.counters())
-        outcome.check("link-conservation", missing == 0, f"{missing} packets of the link unaccounted for")
+        outcome.check_link(run.link)
         return outcome
 
     def _cell(self, run: Run, name: str) -> dict[str, Any]:

@@ -16,8 +16,7 @@ from typing import Any
 from lab import build
 from lab.errors import UsageError
 from lab.report import BARE_SYSTEM
-from lab.scenarios.base import FAULT_KEYS, Outcome, Parameter, Run, Scenario
-from lab.topology import unaccounted
+from lab.scenarios.base import Outcome, Parameter, Run, Scenario
 
 CALLS = (1, 2, 4, 8, 16)
 CALLS_MAX = 128  # as rtp-trunk.c
@@ -157,7 +156,6 @@ class VoiceTrunk(Scenario):
         outcome = Outcome()
         assert run.link is not None, "this scenario has an emulated link"
         run.settle(run.number("settle"))
-        faults = {key.removeprefix("ab.").removeprefix("ba.") for key in run.settings} & FAULT_KEYS
         cells = outcome.results["cells"] = []
         for cell in wanted_cells(run.settings["cell"]):
             run.say(f"{cell.name}, {run.settings['pattern']}, {run.seconds:g} s")
@@ -167,12 +165,11 @@ class VoiceTrunk(Scenario):
             if "duplicate" not in run.settings:
                 wrong += found["duplicate_packets"]
             outcome.check(f"{cell.name}-content", wrong == 0, f"{wrong} packets wrong or doubled")
-            if not faults:
+            if not run.has_faults():
                 lost = found["lost_packets"]
                 outcome.check(f"{cell.name}-lost", lost == 0, f"{lost} of {found['sent_packets']} lost")
         run.tunnel.expect_alive()
-        missing = unaccounted(run.link.counters())
-        outcome.check("link-conservation", missing == 0, f"{missing} packets of the link unaccounted for")
+        outcome.check_link(run.link)
         return outcome
 
     def _cell(self, run: Run, cell: Cell) -> dict[str, Any]:
