@@ -1,24 +1,18 @@
-/* traffic_class.h - what kind of traffic a packet is, as far as it matters how long it may wait.
+/* traffic_class.h - what kind of traffic a flow is.
  *
- * A call is what is marked EF (RFC 3246), or has the shape of RTP (RFC 3550, section 5.1) over some packets;
- * a game is what is marked CS4 (RFC 4594, section 4.4, real-time interactive). A wrong guess costs at most
- * the short wait that its class may have. */
+ * Whoever knows it best is asked first: the operator's rules, the mark (DSCP, RFC 4594), the protocol and the
+ * ports, the shape of RTP, and in the end sizes, gaps and bytes. Rules and marks are final; all else is
+ * looked at every CLASS_REVIEW_PACKETS, and a flow gets another class when two such reviews in a row find it.
+ * A wrong guess costs a short wait, or a repair that suits another class better; it breaks nothing. */
 #ifndef OXI_TRAFFIC_CLASS_H
 #define OXI_TRAFFIC_CLASS_H
-#include "pkt.h"
+#include "flows.h"
 
-enum { RTP_SLOTS = 256, VOIP_BYTES_MAX = 400 };
+enum { RTP_SCORE = 3, VOIP_BYTES_MAX = 400 };
 
-typedef struct rtp_flow {
-    uint32_t key;  /* of addresses and ports */
-    uint32_t ssrc;
-    uint16_t sequence;
-    uint16_t score; /* packets in a row that follow each other */
-} rtp_flow;
-
-typedef struct rtp_table {
-    rtp_flow flows[RTP_SLOTS]; /* by key; a flow that meets another one starts anew */
-} rtp_table;
-
-uint32_t traffic_class_of(rtp_table *t, const pkt *p); /* OXI_CLASS_* */
+void class_begin(flow *f, const class_rules *rules);
+/* After each packet but the first. Returns whether the flow has just got another class. */
+bool class_review(flow *f);
+/* A new connection waits for the answer to its SYN: that one is as urgent as a question to a name server. */
+uint32_t class_of_packet(const flow *f, uint8_t tcp_flags);
 #endif

@@ -1,0 +1,41 @@
+/* classify.c - every packet on its way out gets the class of its flow, which decides how long it may wait and
+ * how what is lost of it is repaired. */
+#include "l4.h"
+#include "stages.h"
+
+/* What TCP sends again it has heard the loss of, and has slowed down for. */
+static bool is_resent(const flow_table *flows, const pkt *p)
+{
+    l4_view v;
+    const uint8_t *data = pkt_data(p);
+    if (!l4_parse(data, p->len, &v) || v.protocol != L4_TCP || v.is_fragment || v.l4_bytes == 0)
+        return false;
+    flow *f = flows->last; /* what can be parsed has a flow */
+    const uint8_t *tcp = data + v.ip_bytes;
+    uint32_t payload = p->len - v.ip_bytes - v.l4_bytes;
+    uint32_t end = load_be32(tcp + 4) + payload;
+    if (payload == 0)
+        return false;
+    bool is_old = f->tcp_next != 0 && !(tcp[13] & TCP_SYN) && (int32_t)(end - f->tcp_next) <= 0;
+    if (!is_old)
+        f->tcp_next = end;
+    return is_old;
+}
+
+void classify_batch(dp *d, batch *b)
+{
+    uint32_t packets[OXI_CLASSES] = { 0 };
+    uint32_t changes = 0;
+    for (uint32_t i = 0; i < b->count; i++) {
+        pkt *p = b->pkts[i];
+        p->traffic_class = (uint8_t)flows_note(&d->flows, d->conf.hash_key, p, b->now_ns, &changes);
+        packets[p->traffic_class]++;
+        if (d->repair.conf.mode != OXI_REPAIR_OFF)
+            p->is_resent = is_resent(&d->flows, p);
+    }
+    for (uint32_t c = 0; c < OXI_CLASSES; c++)
+        if (packets[c] > 0)
+            COUNT_ADD(d->stats.class_packets[c], packets[c]);
+    if (changes > 0)
+        COUNT_ADD(d->stats.class_changes, changes);
+}
