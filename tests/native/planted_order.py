@@ -1,0 +1,52 @@
+"""Planted bugs of the order of TCP flows; `planted.py` runs them."""
+
+from __future__ import annotations
+
+from tests.native.mutant import Mutant
+
+ORDER = (
+    Mutant(
+        "what comes with a repaired packet runs ahead of it",
+        "core/order.c",
+        "bool is_unsettled = t->holes.changes != t->changes_at &&",
+        "bool is_unsettled = false &&",
+    ),
+    Mutant(
+        "keystrokes wait", "core/order.c", " && !(payload < ORDER_TINY_BYTES && (s->flags & TCP_PSH))", ""
+    ),
+    Mutant(
+        "others of the flow overtake what waits",
+        "core/order.c",
+        "return (f->first || h || is_unsettled)",
+        "return (h || is_unsettled)",
+    ),
+    Mutant(
+        "sequence numbers do not come round",
+        "core/order.c",
+        "{ return (int32_t)(a - b); }",
+        "{ return a < b ? -1 : a > b; }",
+    ),
+    Mutant(
+        "what the flow sends again hides other holes",
+        "core/order.c",
+        "if (!f->first || p->pn < f->first->pn)",
+        "if (true)",
+    ),
+    Mutant(
+        "holes of the session before",
+        "core/order.c",
+        "            holes_clear(hp, &pr->paths[i].holes);\n        pr->rx_serial",
+        "            ;\n        pr->rx_serial",
+    ),
+    Mutant(
+        "bytes that wait stay the shell's", "core/order.c", "    if (p->base == p->buf)\n", "    if (true)\n"
+    ),
+    Mutant("all buffers may wait", "core/order.c", "waiting < pl->count / 2 &&", "waiting < pl->count &&"),
+    Mutant("old holes are waited for", "core/holes.c", ".noticed_ms) >= ms_of(age_ns))", ".noticed_ms) < 0)"),
+    Mutant(
+        "a hole of one number is none",
+        "core/holes.c",
+        "return first < min_u64(end_of",
+        "return first + 1 < min_u64(end_of",
+    ),
+)
