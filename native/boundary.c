@@ -7,6 +7,7 @@
 
 #include "boundary_lz.h"
 #include "io/crypto.h"
+#include "io/field.h"
 
 _Noreturn void oxi_bug(const char *file, int line, const char *what)
 {
@@ -84,6 +85,8 @@ static oxi_dp *planes_new(const oxi_conf *conf, const aead_library *library)
             core->memory_bytes += h->workers == 1 ? lz_indexes_bytes() : 0; /* all share them */
         }
         is_ok = is_ok && (!core->compressor.lz || indexes);
+        if (is_ok && core->contents.bytes > 0)
+            core->repair.gf = field_library(OXI_GF256_AUTO);
     }
     if (is_ok && dp_join(h->cores, h->workers, owners))
         return h;
@@ -100,7 +103,10 @@ oxi_dp *oxi_dp_new(const oxi_conf *conf)
                    conf->rekey_packets >= 1 && conf->rekey_packets <= conf->key_packets_max &&
                    (conf->aead == OXI_AEAD_AUTO || aead_exists(conf->aead)) && conf->workers >= 1 &&
                    conf->workers <= OXI_WORKERS_MAX && conf->flows <= OXI_HDR_FLOWS_MAX &&
-                   conf->headers <= OXI_HEADERS_ALL && conf->compress_payload <= 1;
+                   conf->headers <= OXI_HEADERS_ALL && conf->compress_payload <= 1 &&
+                   (conf->repair_bytes == 0 ||
+                    (conf->repair_bytes >= REPAIR_ARENA_MIN && conf->repair_bytes <= REPAIR_ARENA_MAX)) &&
+                   conf->order <= OXI_ORDER_REPAIRED;
     for (uint32_t i = 0; is_good && i < OXI_CLASSES; i++)
         is_good = conf->hold_ns[i] <= HOLD_NS_MAX;
     const aead_library *library = is_good ? crypto_library(conf->aead) : NULL;
@@ -390,7 +396,7 @@ static int do_session_drop(dp *d, call *c)
     peer *pr = peer_of(d, c->peer);
     if (!pr)
         return OXI_E_ABSENT;
-    peer_sessions_drop(pr);
+    peer_sessions_drop(d, pr);
     return OXI_OK;
 }
 

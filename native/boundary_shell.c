@@ -68,6 +68,11 @@ static void path_stats_add(oxi_path_stats *to, const path *from)
     to->ce_packets += more.ce_packets;
     to->acks_sent += more.acks_sent;
     to->acks_received += more.acks_received;
+    to->repairable_packets += more.repairable_packets;
+    to->repairable_acked_packets += more.repairable_acked_packets;
+    to->repairable_acked_bytes += more.repairable_acked_bytes;
+    to->repairable_lost_packets += more.repairable_lost_packets;
+    to->congestion_lost_packets += more.congestion_lost_packets;
 }
 
 static void peer_stats_add(oxi_peer_stats *to, const peer *from)

@@ -16,6 +16,7 @@ void ack_note(dp *d, session *s, const pkt *p, bool is_eliciting, uint64_t now_n
     if (!sp->ack_due_ns)
         sp->ack_from_ns = now_ns;
     sp->unacked_bytes += p->len;
+    sp->ack_is_prompt |= p->is_prompt;
     ack_schedule(d, s, p->path);
 }
 
@@ -24,11 +25,13 @@ void ack_note(dp *d, session *s, const pkt *p, bool is_eliciting, uint64_t now_n
 static uint64_t ack_delay(const dp *d, const session *s, uint32_t path_id)
 {
     const session_path *sp = &s->paths[path_id];
+    uint64_t rtt_ns = d->peers[s->peer].paths[path_id].stats.rtt_ns;
+    if (sp->ack_is_prompt)
+        return prompt_delay_ns(rtt_ns);
     bool is_sparse = sp->unacked_bytes < ACK_SPARSE_BYTES && sp->opened > ACK_SPARSE_AFTER;
     if (is_sparse && !sp->ack_is_urgent)
         return ACK_DELAY_NS_SPARSE;
-    uint64_t quarter = d->peers[s->peer].paths[path_id].stats.rtt_ns / 4;
-    return max_u64(ACK_DELAY_NS_MIN, min_u64(quarter, ACK_DELAY_NS_MAX));
+    return max_u64(ACK_DELAY_NS_MIN, min_u64(rtt_ns / 4, ACK_DELAY_NS_MAX));
 }
 
 void ack_schedule(dp *d, session *s, uint32_t path_id)
@@ -117,6 +120,10 @@ uint32_t ack_write(const session *s, uint32_t path_id, uint64_t now_ns, uint8_t 
         *flags |= ACK_HAS_CE;
         write_varint(&w, sp->ce);
     }
+    if (sp->repaired > 0) {
+        *flags |= ACK_HAS_REPAIRED;
+        write_varint(&w, sp->repaired);
+    }
     if (ranges_write(&w, &sp->rx))
         *flags |= ACK_HAS_RANGES;
     if (times_write(&w, sp))
@@ -131,6 +138,7 @@ static void ack_done(dp *d, session *s, uint32_t path_id, bool is_sent)
     sp->ack_due_ns = 0;
     sp->unacked_bytes = 0;
     sp->ack_is_urgent = false;
+    sp->ack_is_prompt = false;
     COUNT_ADD(d->peers[s->peer].paths[path_id].stats.acks_sent, is_sent);
 }
 
@@ -198,14 +206,28 @@ static uint64_t sent_when(const sent_ring *r, uint64_t pn, uint64_t now_ns)
     return now_ns - min_u64(now_ns, (uint64_t)age_us * 1000);
 }
 
+/* Of this period and the one before: a path may get longer. */
+static void rtt_min_update(path *pa, uint64_t rtt_ns, uint64_t now_ns)
+{
+    uint64_t period = now_ns / RTT_MIN_PERIOD_NS;
+    if (period != pa->rtt_period) {
+        pa->rtt_min_before_ns = period == pa->rtt_period + 1 ? pa->rtt_min_ns : 0;
+        pa->rtt_min_ns = 0;
+        pa->rtt_period = period;
+    }
+    pa->rtt_min_ns = pa->rtt_min_ns ? min_u64(pa->rtt_min_ns, rtt_ns) : rtt_ns;
+    uint64_t before_ns = pa->rtt_min_before_ns;
+    COUNT_SET(pa->stats.rtt_min_ns, before_ns ? min_u64(before_ns, pa->rtt_min_ns) : pa->rtt_min_ns);
+}
+
 /* Our ACKs state exactly how long they waited, so that is always taken off (RFC 9002 keeps it where the
  * rest would be below the least RTT seen, as there the delay is a guess). */
-static void rtt_update(oxi_path_stats *st, uint64_t latest, uint64_t delay)
+static void rtt_update(path *pa, uint64_t latest, uint64_t delay, uint64_t now_ns)
 {
+    oxi_path_stats *st = &pa->stats;
     uint64_t adjusted = latest > delay ? latest - delay : latest;
     COUNT_SET(st->rtt_latest_ns, adjusted);
-    if (st->rtt_min_ns == 0 || adjusted < st->rtt_min_ns)
-        COUNT_SET(st->rtt_min_ns, adjusted);
+    rtt_min_update(pa, adjusted, now_ns);
     if (st->rtt_ns == 0) {
         COUNT_SET(st->rtt_ns, adjusted);
         COUNT_SET(st->rtt_var_ns, adjusted / 2);
@@ -259,7 +281,7 @@ static void span_add(span *s, uint64_t lowest, uint64_t count)
 }
 
 /* Walks ranges and times; false: they contradict themselves or run past the end. */
-static bool lists_read(reader *r, uint8_t flags, uint64_t largest, uint64_t received, span *out)
+static bool lists_read(reader *r, uint8_t flags, uint64_t largest, uint64_t seen, span *out)
 {
     uint64_t run = read_varint(r);
     uint8_t ranges = flags & ACK_HAS_RANGES ? read_u8(r) : 0;
@@ -277,9 +299,9 @@ static bool lists_read(reader *r, uint8_t flags, uint64_t largest, uint64_t rece
         named += more;
         span_add(out, below, more);
     }
-    out->is_known = below <= out->from || named == received;
+    out->is_known = below <= out->from || named == seen;
     uint8_t times = flags & ACK_HAS_TIMES ? read_u8(r) : 0;
-    if (times > ACK_TIMES_MAX || named > received)
+    if (times > ACK_TIMES_MAX || named > seen)
         return false;
     uint64_t pn = largest;
     for (uint8_t i = 0; i < times; i++) {
@@ -300,10 +322,12 @@ bool ack_read(dp *d, session *s, reader *r, uint64_t now_ns)
     uint64_t delay_units = read_varint(r);
     uint64_t missing = read_varint(r);
     uint64_t ce = flags & ACK_HAS_CE ? read_varint(r) : 0;
+    uint64_t repaired = flags & ACK_HAS_REPAIRED ? read_varint(r) : 0;
     if (r->is_bad || flags & ~ACK_FLAGS)
         return false;
     session_path *sp = &s->paths[path_id];
-    if (largest >= sp->next_pn || missing > largest || ce > largest + 1 - missing)
+    if (largest >= sp->next_pn || missing > largest || ce > largest + 1 - missing ||
+        repaired > missing)
         return false;
     uint64_t received = largest + 1 - missing;
     peer *pr = &d->peers[s->peer];
@@ -313,19 +337,22 @@ bool ack_read(dp *d, session *s, reader *r, uint64_t now_ns)
         out.acked = &pr->acked[path_id];
         replay_mark_any(out.acked, largest);
     }
-    if (!lists_read(r, flags, largest, received, &out))
+    if (!lists_read(r, flags, largest, received + repaired, &out))
         return false;
     COUNT_ADD(pa->stats.acks_received, 1);
     if (s != pr->current || largest + 1 < sp->acked_next)
         return true; /* an older view of things: nothing new in it */
     bool is_new = largest + 1 > sp->acked_next;
+    repair_reported(pa, largest + 1 - sp->acked_next, (int64_t)(missing - sp->missing_now));
+    sp->missing_now = missing;
     sp->acked_next = largest + 1;
     uint64_t sent_ns = sent_when(&pa->sent, largest, now_ns);
     if (is_new && sent_ns && sent_ns <= now_ns && now_ns - sent_ns < RTT_NS_MAX)
-        rtt_update(&pa->stats, max_u64(now_ns - sent_ns, 1),
-                   min_u64(delay_units, RTT_NS_MAX / ACK_DELAY_UNIT_NS) * ACK_DELAY_UNIT_NS);
+        rtt_update(pa, max_u64(now_ns - sent_ns, 1),
+                   min_u64(delay_units, RTT_NS_MAX / ACK_DELAY_UNIT_NS) * ACK_DELAY_UNIT_NS, now_ns);
     loss_update(pa, sp, largest + 1, received);
     train_report report = { largest + 1, sp->received, out.named, out.is_known };
     trains_update(d, &pa->trains, &report);
+    repair_acked(d, pr, path_id, sent_ns, now_ns);
     return true;
 }

@@ -30,7 +30,7 @@ static bool fifo_init(dp *d, fifo *f, uint32_t room)
 /* A buffer holds the largest inner packet sealed, or the largest QUIC datagram. */
 static bool pool_init(dp *d, pool *pl, uint32_t count)
 {
-    uint32_t inner_max = d->conf.mtu_bytes + OXI_OVERHEAD_BYTES;
+    uint32_t inner_max = d->conf.mtu_bytes + OXI_OVERHEAD_BYTES + OXI_REPEAT_ROOM;
     pl->data_max = inner_max > OXI_CONTROL_MAX ? inner_max : OXI_CONTROL_MAX;
     uint32_t buf_bytes = PKT_HEADROOM + pl->data_max + TAG_BYTES;
     size_t stride = (sizeof(pkt) + buf_bytes + 63) & ~(size_t)63;
@@ -102,6 +102,59 @@ static bool compressor_init(dp *d)
     return c->lz != NULL;
 }
 
+static uint8_t *aligned(uint8_t *at, uintptr_t align) { return at + (align - (uintptr_t)at % align) % align; }
+
+static bool decoders_init(dp *d)
+{
+    enum { ALIGN = 64 };
+    repair *r = &d->repair;
+    size_t bytes = (rlc_decoder_bytes() + ALIGN - 1) / ALIGN * ALIGN;
+    r->gf = &GF256_PORTABLE;
+    r->decoders = take(d, DECODERS, sizeof(decoder_slot));
+    r->decoder_memory = take(d, DECODERS + 1, bytes);
+    r->store = take(d, 1, DECODER_STORE_BYTES);
+    if (!r->decoders || !r->decoder_memory || !r->store || !fifo_init(d, &r->decoded, d->conf.pool_pkts))
+        return false;
+    for (uint32_t i = 0; i < DECODERS; i++)
+        r->decoders[i].rlc = rlc_decoder_init(aligned(r->decoder_memory, ALIGN) + i * bytes);
+    return true;
+}
+
+static bool contents_init(dp *d)
+{
+    contents *s = &d->contents;
+    if (d->conf.repair_bytes == 0)
+        return true;
+    s->bytes = d->conf.repair_bytes;
+    s->arena = take(d, 1, s->bytes);
+    s->slots = take(d, CONTENTS_MAX, sizeof(kept_content));
+    return s->arena && s->slots && decoders_init(d);
+}
+
+/* Rooms for what is missing: not for every path, as few miss something at the same time. */
+static bool order_init(dp *d)
+{
+    order_table *t = &d->order;
+    if (!d->conf.order)
+        return true;
+    uint64_t most = min_u64(max_u64(d->conf.peers_max / 2, HOLE_ROOMS_MIN), HOLE_ROOMS_MAX);
+    uint32_t rooms = (uint32_t)min_u64((uint64_t)d->conf.peers_max * OXI_PATHS_MAX, most);
+    t->flows = take(d, ORDER_FLOWS, sizeof(order_flow));
+    t->holes.all = take(d, (size_t)rooms * HOLES_MAX, sizeof(hole));
+    t->holes.free = take(d, rooms, sizeof(hole *));
+    if (!t->flows || !t->holes.all || !t->holes.free)
+        return false;
+    for (uint32_t i = 0; i < rooms; i++)
+        t->holes.free[t->holes.free_count++] = t->holes.all + (size_t)i * HOLES_MAX;
+    return true;
+}
+
+static bool flows_init(dp *d)
+{
+    d->flows.slots = take(d, FLOWS_MAX, sizeof(flow));
+    return d->flows.slots != NULL;
+}
+
 static bool routes_init(dp *d, route_table *t)
 {
     t->cap = d->conf.routes_max * 2;
@@ -120,7 +173,8 @@ bool dp_init(dp *d, const oxi_conf *conf, const aead_library *library)
         d->holds |= conf->hold_ns[i] > 0;
     d->wake_ns = NEVER_NS;
     bool is_ok = pool_init(d, &d->pool, conf->pool_pkts) && peers_init(d) && compressor_init(d) &&
-                 routes_init(d, &d->routes[0]) && routes_init(d, &d->routes[1]) &&
+                 contents_init(d) && order_init(d) && flows_init(d) && routes_init(d, &d->routes[0]) &&
+                 routes_init(d, &d->routes[1]) &&
                  fifo_init(d, &d->outbox, conf->pool_pkts) &&
                  fifo_init(d, &d->inbox, conf->pool_pkts) &&
                  ring_init(d, &d->control, CONTROL_RING, sizeof(datagram_slot)) &&
@@ -164,11 +218,21 @@ void dp_release(dp *d)
     if (d->peers)
         free(d->peers[0].paths[0].sent.at);
     free(d->peers);
+    free(d->contents.arena);
+    free(d->contents.slots);
+    free(d->repair.decoders);
+    free(d->repair.decoder_memory);
+    free(d->repair.store);
+    free(d->repair.decoded.slots);
+    free(d->flows.slots);
     free(d->compressor.contexts);
     free(d->compressor.scratch);
     free(d->compressor.restored);
     free(d->compressor.lz);
     free(d->sessions.slots);
+    free(d->order.flows);
+    free(d->order.holes.all);
+    free(d->order.holes.free);
     free(d->pool.all);
     free(d->pool.free);
     free(d->routes[0].nodes);

@@ -3,14 +3,15 @@
 #define OXI_DP_H
 #include "allowed_ips.h"
 #include "drop.h"
+#include "flows.h"
 #include "handover.h"
 #include "merge.h"
+#include "order.h"
 #include "pack.h"
 #include "peer.h"
 #include "pkt.h"
 #include "ring.h"
 #include "split.h"
-#include "traffic_class.h"
 
 /* How many ICMP answers may still be given (too_big.c). */
 typedef struct too_big_bucket {
@@ -29,8 +30,9 @@ typedef struct dp {
     fifo outbox;          /* sealed datagrams for UDP */
     fifo inbox;           /* inner packets for the TUN; inner_bytes 0: an ICMP answer of our own */
     merge_table merge;    /* chains that may still grow */
+    order_table order;    /* TCP flows of which something is missing */
     handover handover;    /* packets for peers of other workers */
-    rtp_table rtp;
+    flow_table flows;     /* that we send */
     unpacker unpacker;
     bool holds;           /* some class may wait */
     uint32_t offload;     /* OXI_OFFLOAD_*: what the kernel takes and gives in one piece */
@@ -39,6 +41,8 @@ typedef struct dp {
     ring events;          /* oxi_event */
     too_big_bucket too_big;
     compressor compressor;
+    contents contents;
+    repair repair;
     uint64_t wake_ns;     /* earliest timer */
     uint64_t memory_bytes;
     bool wants_notify;    /* something new lies in a ring for Python */
@@ -87,6 +91,7 @@ void path_out_release(dp *d, batch *b);
 /* Cut as many packets of s as b has room for and add them; those without a buffer are counted as dropped. */
 void path_out_take(dp *d, split *s, batch *b);
 void path_in_run(dp *d, batch *b);  /* datagrams from UDP or the carrier */
+void path_in_release(dp *d, batch *b); /* inner packets, from the stage behind `order` on */
 uint64_t dp_tick(dp *d, uint64_t now_ns);
 
 /* End a packet by name. dir: OXI_DIR_*. */
@@ -104,7 +109,7 @@ uint32_t dp_train_length(const dp *d, uint32_t first, uint32_t end);
 void dp_sent(dp *d, pkt *p, bool is_in_train);
 void dp_delivered(dp *d, pkt *p);
 
-/* What waits in `hold` is dropped: the plane stops. */
+/* What waits in `hold` and `order` is dropped: the plane stops. */
 void dp_held_end(dp *d);
 
 /* A path has just been found to lose trains. */

@@ -18,6 +18,7 @@
     X(CONTROL_FULL, "control-full", "control plane behind: QUIC datagram ring full or too large")  \
     X(BAD_FRAME, "bad-frame", "unknown or truncated frame in an authentic packet")                 \
     X(BAD_ACK, "bad-ack", "acknowledgement of what was never sent, or contradicting itself")       \
+    X(BAD_REPAIR, "bad-repair", "repetition or repair symbol of what can not have been sent")          \
     X(BAD_HEADER, "bad-header", "compressed header that no compressor writes, or one too long")       \
     X(NO_CONTEXT, "no-context", "compressed header that refers to what is not known here (any more)") \
     X(BAD_LZ, "bad-lz", "compressed payload that is truncated or corrupt, or of an unknown dictionary") \

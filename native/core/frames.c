@@ -90,6 +90,12 @@ static drop_reason frames_read(dp *d, pkt *p, reader *r, uint64_t now_ns)
                 return r->is_bad ? DROP_BAD_FRAME : DROP_BAD_ACK;
             continue;
         }
+        if (frame_is_repair(first)) {
+            drop_reason why = repair_frame_take(d, p, first, r, now_ns);
+            if (why != DROP_COUNT || first == FRAME_REPEAT)
+                return why;
+            continue;
+        }
         if (first != FRAME_PING && first != FRAME_PONG)
             return DROP_BAD_FRAME;
         uint8_t flags = read_u8(r);
@@ -119,6 +125,8 @@ void frames_batch(dp *d, batch *b)
         pkt *p = b->pkts[i];
         reader r = reader_of(pkt_data(p), p->len);
         drop_reason why = frames_read(d, p, &r, b->now_ns);
+        pkt_pull(p, (uint32_t)(r.at - pkt_data(p)));
+        bool goes_on = why == DROP_COUNT && p->len > 0 && content_arrived(d, p, &why);
         if (why != DROP_COUNT) {
             /* The datagram was authentic and stays counted as opened; the rest of it is the loss. */
             COUNT_ADD(d->stats.found_packets, 1);
@@ -126,7 +134,7 @@ void frames_batch(dp *d, batch *b)
             p->len = 0;
             continue;
         }
-        pkt_pull(p, (uint32_t)(r.at - pkt_data(p)));
-        p->inner_bytes = p->len;
+        p->elicits |= p->len > 0;
+        p->inner_bytes = goes_on ? p->len : 0;
     }
 }

@@ -8,7 +8,7 @@ static uint64_t wait_of(dp *d, const peer *pr, const pkt *p)
 {
     bool may_bundle = pr->current && pr->current->may_bundle && pkt_is_small(p);
     bool has_room = d->pool.free_count > d->pool.count / 2;
-    return may_bundle && has_room && d->holds ? d->conf.hold_ns[traffic_class_of(&d->rtp, p)] : 0;
+    return may_bundle && has_room && d->holds ? d->conf.hold_ns[p->traffic_class] : 0;
 }
 
 static void hold(dp *d, peer *pr, pkt *p, uint64_t due_ns)
@@ -88,6 +88,8 @@ void hold_end(dp *d, peer *pr)
 
 void dp_held_end(dp *d)
 {
-    for (uint32_t i = 0; i < d->conf.peers_max; i++)
+    for (uint32_t i = 0; i < d->conf.peers_max; i++) {
         hold_end(d, &d->peers[i]);
+        order_end(d, &d->peers[i]);
+    }
 }

@@ -51,6 +51,14 @@ enum {
     /* Of one slot: 50,000 headers/s are 2 % of a processor; and large ones only below 10,000 packets/s. */
     COMPRESS_PKTS_MAX = 500,
     COMPRESS_LARGE_PKTS_MAX = 100,
+    /* Flows that a worker tells apart, 152 bytes each. */
+    FLOWS_MAX = 1024,
+    FLOW_WINDOW_MS = 1000, /* for its rate */
+    /* Bursts of so many bytes are blocks of a film, a second or more each, when one comes every so often. */
+    FLOW_BLOCK_BYTES_MIN = 128 << 10,
+    FLOW_PERIOD_MS_MAX = 15000,
+    CLASS_REVIEW_PACKETS = 16,
+    CONTROL_BYTES_MAX = 512, /* larger on average is no question, no keystroke: a copy by SSH, say */
     CONTROL_RING = 256,
     HANDOVER_RING = 256,
     /* What one super-packet is cut into: 48 packets of 1,400 bytes, 122 of 536; of UDP at most 128
@@ -87,7 +95,46 @@ enum {
     ACK_SPARSE_BYTES = 16384,
     ACK_SPARSE_AFTER = 4,
     ACK_BYTES_PER_TIME = 4096,
+    /* Contents kept for repair: twice as many as leave at 100 Mbit/s in 0.2 s. */
+    CONTENTS_MAX = 4096,
+    CONTENT_HEAD_BYTES = 4,
+    CONTENT_ALIGN = 32,
+    CONTENT_SYMBOL_MIN = 64,
+    REPAIR_ARENA_MIN = 65536,
+    REPAIR_ARENA_MAX = 1 << 26,
+    REPEAT_BYTES = 7, /* PROMPT, type, path, low bits of the number */
+    REPAIR_COPIES_MAX = 3,
+    REPAIR_ROUNDS_MAX = 3, /* of what is kept in order */
+    REPAIR_BURST = 512,    /* repair packets that may have been saved up */
+    LOSS_AVERAGE = 1024,   /* packets */
+    LOSSY_PPM = 1000,
+    RECENT_AVERAGE = 128,  /* packets */
+    CONGESTED_PPM = 20000,
+    BOOST_MAX = 128,           /* repair symbols beyond, saved up, */
+    BOOST_EARNED_PERMILLE = 4, /* by each packet */
+    BOOST_BELOW = 256,         /* while so few packets are under way */
+    CODED_LOSS_PPM_MIN = 300,  /* of what is kept in order: from here on it is coded, */
+    CODED_LOSS_PPM_MAX = 60000, /* and for no more than this, where no TCP would live without */
+    DECODERS = 8,                 /* streams that are decoded at a time, by each worker */
+    DECODER_STORE_BYTES = 1 << 19, /* what came of them: at 100 Mbit/s 40 ms */
+    DECODE_WAIT_PNS = 160, /* most that can be decoded is, once so many more have come */
+    SOURCE_BYTES = 3,      /* type with the stream, place in it */
+    CODE_STREAMS = 8,
+    ABANDON_MAX = 64,      /* numbers in one frame */
+    ABANDON_BYTES_MAX = 1 + 1 + 8 + 1 + 8 * ABANDON_MAX,
     ACK_SCAN_PNS = 2048, /* how far below the largest an ACK looks for gaps */
+    /* Ranges of missing numbers of a path, 4 KB: at 5 % loss of 100 Mbit/s each may be missing for 0.6 s.
+     * Paths that have some at the same time: all of 8 peers, or those of half of all, up to 1 MB. */
+    HOLES_MAX = 256,
+    HOLE_ROOMS_MIN = 32,
+    HOLE_ROOMS_MAX = 256,
+    /* Inner TCP flows whose order is kept, by hash in sets: 45 KB. Runs of one flow that wait: as many as
+     * there may be holes between them, and what one turn adds. */
+    ORDER_FLOWS = 512,
+    ORDER_WAYS = 4,
+    ORDER_RUNS_MAX = HOLES_MAX + OXI_BATCH_MAX,
+    /* A keystroke is shown when it is there; the application echoes far less than so many bytes. */
+    ORDER_TINY_BYTES = 200,
     LOSS_LAG = 4         /* a gap is a loss when it is still there this many ACKs later */
 };
 
@@ -95,23 +142,44 @@ enum {
 #define ACK_DELAY_NS_MAX (25 * NS_PER_MS)
 #define ACK_DELAY_UNIT_NS (8 * 1000ULL)
 #define ACK_DELAY_NS_SPARSE (400 * NS_PER_MS)
+#define NEAR_RTT_NS (2 * NS_PER_MS)
+#define DECODER_AGE_NS (1 * NS_PER_S)
+#define REPAIR_SLOT_NS (10 * NS_PER_MS)
+#define REPAIR_COPY_APART_NS (10 * NS_PER_MS)
+#define REPAIR_WISH_NS (1500 * NS_PER_MS)
+#define REPAIR_ORDERED_NS (1 * NS_PER_S) /* a pause of a flow that is kept in order */
 #define COMPRESS_RTT_NS_MIN (2 * NS_PER_MS)
 #define COMPRESS_SLOT_NS (10 * NS_PER_MS)
 #define HOLD_NS_MAX (5 * NS_PER_MS)
+#define FLOW_PAUSE_NS_MIN (300 * NS_PER_MS)
+#define FLOW_PAUSE_NS_LONG (5 * NS_PER_S)
 #define SESSION_GRACE_NS (10 * NS_PER_S)
 #define SILENT_PING_NS (1 * NS_PER_S)
 #define TRAIN_SILENCE_NS (1 * NS_PER_S)
+/* As long as a lost datagram may take to come back: three rounds, each with time to notice the loss. A
+ * sender's own timer (RFC 6298) does not run out before its RTT, which holding makes it learn, and 200 ms. */
+#define HOLD_ORDER_NS_MAX (400 * NS_PER_MS)
+#define HOLD_ORDER_ROUNDS 3
+#define HOLD_ORDER_ROUND_NS (10 * NS_PER_MS)
+#define HOLD_ORDER_RTT_NS (100 * NS_PER_MS) /* while it is not known */
+#define HOLD_ORDER_RTT_NS_MIN (2 * NS_PER_MS)
+#define RTT_MIN_PERIOD_NS (10 * NS_PER_S)
 #define RTT_NS_MAX (60 * NS_PER_S)
 #define TOO_BIG_NS_PER_ANSWER (10 * NS_PER_MS)
 
 static_assert(HEADER_BYTES + TAG_BYTES == OXI_OVERHEAD_BYTES, "oxi.h tells the overhead");
-static_assert(HEADER_BYTES + ACK_RIDE_MAX + 1 + BUNDLE_LENGTH_MAX + HDR_GROWTH_MAX <= PKT_HEADROOM,
-              "a riding ACK, the header and the head of a bundle fit in front");
+static_assert(HEADER_BYTES + ACK_RIDE_MAX + 1 + SOURCE_BYTES + 1 + BUNDLE_LENGTH_MAX + HDR_GROWTH_MAX <=
+                  PKT_HEADROOM,
+              "a riding ACK, the header, a mark of repair and the head of a bundle fit in front");
+static_assert((int)REPEAT_BYTES <= (int)OXI_REPEAT_ROOM, "a full packet can be repeated");
+static_assert((CONTENTS_MAX & (CONTENTS_MAX - 1)) == 0, "an id modulo that is cheap");
 static_assert((int)HELD_MAX <= (int)OXI_BATCH_MAX, "what is held is released as one batch");
 static_assert((REPLAY_WORDS & (REPLAY_WORDS - 1)) == 0, "ring index is a mask");
 static_assert((SENT_RING & (SENT_RING - 1)) == 0, "ring index is a mask");
 static_assert(OXI_MTU_MAX + OXI_OVERHEAD_BYTES <= OXI_DATAGRAM_MAX, "a full inner packet fits");
 static_assert(MERGE_SLOTS <= UINT8_MAX, "a slot's number is a byte");
+static_assert(FLOW_PERIOD_MS_MAX <= UINT16_MAX, "a period is kept in 16 bits");
 static_assert(OXI_MTU_MIN <= OXI_DATAGRAM_MAX, "an ICMP answer fits a packet");
+static_assert(ORDER_FLOWS % ORDER_WAYS == 0, "sets are whole");
 static_assert(ACK_SCAN_PNS < REPLAY_WINDOW, "an ACK is made from the replay window");
 #endif

@@ -63,7 +63,7 @@ void heard_batch(dp *d, batch *b)
         pkt *p = b->pkts[i];
         peer *pr = &d->peers[p->peer];
         alive(d, pr, p->session, b->now_ns);
-        ack_note(d, p->session, p, p->inner_bytes > 0, b->now_ns);
+        ack_note(d, p->session, p, p->elicits, b->now_ns);
         roam(d, pr, p);
         if (p->inner_bytes)
             b->pkts[kept++] = p;
@@ -141,7 +141,9 @@ void peer_tick(dp *d, peer *pr, uint64_t now_ns)
     if (pr->before)
         wake_at(d, pr, pr->before->expires_ns);
     hold_tick(d, pr, now_ns);
+    order_tick(d, pr, now_ns);
     acks_tick(d, pr, now_ns);
+    repair_tick(d, pr, now_ns);
     if (pr->current && pr->unanswered_ns)
         unanswered_tick(d, pr, now_ns);
     keepalive_tick(d, pr, now_ns);

@@ -68,6 +68,10 @@ static void bundle_append(dp *d, pkt *head, pkt *p)
     pkt_grow(head, bytes + p->len);
     length_write(end, p->len);
     memcpy(end + bytes, pkt_data(p), p->len);
+    if (class_budget_ns(p->traffic_class) < class_budget_ns(head->traffic_class))
+        head->traffic_class = p->traffic_class;
+    head->is_bare &= p->is_bare;
+    head->is_pushed |= p->is_pushed;
     head->inner_bytes += p->inner_bytes;
     head->inner_packets = (uint16_t)(head->inner_packets + p->inner_packets);
     pool_give(&d->pool, p);
@@ -81,6 +85,7 @@ void pack_batch(dp *d, batch *b)
         pkt *p = b->pkts[i];
         pkt *head = may_grow ? b->pkts[kept - 1] : NULL;
         if (head && may_join(d, head, is_bundle, p)) {
+            repair_look(d, p);
             if (!is_bundle)
                 bundle_begin(head);
             is_bundle = true;
@@ -93,6 +98,7 @@ void pack_batch(dp *d, batch *b)
             drop_out(d, p, DROP_KEY_WORN);
             continue;
         }
+        repair_look(d, p);
         may_grow = p->session->may_bundle && pkt_is_small(p);
         is_bundle = false;
         compress_item(d, p, content_max(d, p), b->now_ns);
@@ -158,6 +164,13 @@ static bool bundle_take(dp *d, pkt *datagram, batch *b)
 void unpack_begin(unpacker *u, batch *b)
 {
     OXI_ASSERT(u->next == u->count);
+    for (uint32_t i = 0; i < b->count; i++) {
+        pkt *p = b->pkts[i];
+        if (p->is_repeat) {
+            p->pn = p->content_pn;
+            p->path = p->content_path;
+        }
+    }
     u->count = b->count;
     u->next = 0;
     u->is_open = false;

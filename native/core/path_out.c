@@ -7,15 +7,17 @@ const stage PATH_OUT[] = {
     { "ip", ip_out_batch, "is it a packet we may carry?" },
     { "route", route_batch, "whose is it? longest allowed-ips prefix of its destination" },
     { "handover", handover_batch, "does another worker send to this peer? then it takes over" },
+    { "classify", classify_batch, "what kind of traffic is it, by its marks, its ports and its flow?" },
     { "hold", hold_batch, "may it wait a moment for others to share its datagram?" },
     { "sched", sched_batch, "which session and path, and does it fit?" },
     { "mss", mss_batch, "does a new TCP connection ask for more than fits?" },
     { "pack", pack_batch, "a number for each datagram; small packets share one" },
+    { "repair", repair_batch, "may it be needed again? then it is kept" },
     { "ack", ack_ride_batch, "let a due acknowledgement ride along" },
     { "seal", seal_batch, "encrypt; nobody touches bytes after this" },
     { "emit", emit_batch, "to the socket's outbox or the QUIC carrier" },
 };
-enum { HANDOVER_STAGE = 2, HOLD_STAGE = 3 };
+enum { HANDOVER_STAGE = 2, HOLD_STAGE = 4 };
 static_assert(sizeof PATH_OUT / sizeof PATH_OUT[0] <= OXI_STAGES_MAX, "each has room for its time");
 const uint32_t PATH_OUT_COUNT = sizeof PATH_OUT / sizeof PATH_OUT[0];
 

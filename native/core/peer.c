@@ -50,8 +50,9 @@ static void current_settle(peer *pr)
     }
 }
 
-void peer_sessions_drop(peer *pr)
+void peer_sessions_drop(dp *d, peer *pr)
 {
+    repair_forget(d, pr);
     current_settle(pr);
     session_close(&pr->current);
     session_close(&pr->before);
@@ -85,11 +86,12 @@ void peer_remove(dp *d, peer *pr)
 {
     uint32_t number = peer_number(d, pr);
     hold_end(d, pr);
+    order_end(d, pr);
     fifo_clear_of(d, &d->outbox, number, drop_out);
     merge_flush(d);
     fifo_clear_of(d, &d->inbox, number, drop_chain);
     routes_forget(&d->routes[d->routes_live], (int32_t)number);
-    peer_sessions_drop(pr);
+    peer_sessions_drop(d, pr);
     pr->is_live = false;
 }
 
@@ -112,6 +114,7 @@ void peer_retire(dp *d, uint64_t now_ns, peer *pr)
     if (!pr->current)
         return;
     hold_flush(d, pr, now_ns);
+    repair_forget(d, pr);
     current_to_before(now_ns, pr);
     pr->unanswered_ns = 0;
     wake_at(d, pr, now_ns);
@@ -121,6 +124,7 @@ void peer_retire(dp *d, uint64_t now_ns, peer *pr)
 static void promote(dp *d, uint64_t now_ns, peer *pr, session *s)
 {
     current_to_before(now_ns, pr);
+    repair_forget(d, pr);
     for (uint32_t i = 0; i < OXI_PATHS_MAX; i++) {
         pr->paths[i].sent.count = 0;
         pr->acked[i] = (replay){ 0 };

@@ -2,7 +2,9 @@
 #ifndef OXI_PEER_H
 #define OXI_PEER_H
 #include "compress.h"
+#include "holes.h"
 #include "pkt.h"
+#include "repair.h"
 #include "session.h"
 #include "train_watch.h"
 
@@ -21,11 +23,16 @@ typedef struct sent_ring {
 
 typedef struct path {
     oxi_addr addr;        /* family OXI_AF_NONE: not known */
-    uint32_t payload_max; /* largest UDP payload, bytes */
+    uint32_t payload_max; /* largest UDP payload, bytes; of repetitions OXI_REPEAT_ROOM more */
     uint64_t lost_before; /* in sessions that ended */
     uint64_t acked_before;
     sent_ring sent;       /* of the current session */
+    uint64_t rtt_period;  /* of RTT_MIN_PERIOD_NS, the least round trip in it, in the one before; 0: none */
+    uint64_t rtt_min_ns;
+    uint64_t rtt_min_before_ns;
     train_watch trains;
+    repair_path repair;
+    holes holes;          /* what we miss of the peer's, under the session of rx_serial */
     oxi_path_stats stats;
 } path;
 
@@ -45,6 +52,7 @@ typedef struct peer {
     session *current;        /* sends and opens */
     session *before;         /* still opens, until its expires_ns */
     session *pending;        /* opens; sends after oxi_session_send() */
+    uint64_t rx_serial;      /* of the newest session of which something was opened */
     header_contexts headers;
     replay acked[OXI_PATHS_MAX]; /* numbers of ours under `current`, by the peer's acknowledgements */
     oxi_peer_stats stats;    /* paths[] unused here: see path.stats */
@@ -63,7 +71,7 @@ int peer_session_send(struct dp *d, uint64_t now_ns, peer *pr);
 /* Another worker has taken the peer over: nothing is sent from here, the current session opens on. */
 void peer_retire(struct dp *d, uint64_t now_ns, peer *pr);
 void peer_pending_drop(peer *pr);
-void peer_sessions_drop(peer *pr);
+void peer_sessions_drop(struct dp *d, peer *pr);
 /* Replace the allowed-ips of all peers. */
 int peers_routes_set(struct dp *d, const oxi_prefix *prefixes, uint32_t count);
 #endif

@@ -23,6 +23,16 @@ typedef struct pkt_chain {
     uint16_t header_bytes;   /* IP and TCP or UDP */
 } pkt_chain;
 
+/* Packets of a TCP flow that wait for what is missing before them (order.c): runs without a gap, one behind
+ * the other. Of all but the first packet of a run only `next` is used. */
+typedef struct pkt_wait {
+    struct pkt *next;    /* of this run, or the first of the next one */
+    struct pkt *last;    /* of this run */
+    uint32_t seq;
+    uint32_t end;        /* sequence number behind the run */
+    uint32_t due_ms;     /* when it goes on whatever is missing; low bits */
+} pkt_wait;
+
 typedef struct pkt {
     uint64_t pn;             /* packet number, once known */
     struct session *session; /* inbound: that opened it; outbound: that seals it */
@@ -35,8 +45,23 @@ typedef struct pkt {
     uint8_t path;
     uint8_t ecn;             /* ECN bits of the outer header, both directions */
     uint8_t is_newest;       /* inbound: its packet number was the largest yet */
+    uint8_t traffic_class;   /* outbound: OXI_CLASS_*, from classify on */
     uint8_t keeps_addr;      /* inbound: a PONG or a probe: the address of the peer stays */
-    pkt_chain chain;         /* inbound, from merge on */
+    uint8_t is_prompt;       /* inbound: to be acknowledged at once */
+    uint8_t is_source;       /* inbound: its content may be named by a repair symbol */
+    uint8_t is_repeat;       /* inbound: its content first left in another datagram */
+    uint8_t elicits;         /* inbound: it wants to be acknowledged */
+    uint8_t is_resent;       /* outbound: of TCP, and sent before */
+    uint8_t is_bare;         /* outbound: nothing that is missed: a TCP acknowledgement alone */
+    uint8_t is_pushed;       /* outbound: the end of what a TCP application has written for now */
+    uint8_t content_path;    /* inbound: the content is known by this path and number */
+    uint8_t code_stream;     /* inbound, of a source: its stream, and its place in it */
+    uint16_t code_seq;
+    uint64_t content_pn;
+    union {
+        pkt_wait wait;       /* inbound, in order */
+        pkt_chain chain;     /* inbound, from merge on */
+    };
     uint8_t *base;           /* buf, or bytes of the shell: see pkt_borrow() */
     uint32_t buf_bytes;      /* set once; all above is cleared when the packet is taken */
     _Alignas(16) uint8_t buf[];

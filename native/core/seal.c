@@ -74,6 +74,8 @@ static drop_reason open_one(dp *d, pkt *p, uint64_t now_ns)
     p->is_newest = p->pn >= sp->rx.next;
     if (p->pn != sp->rx.next) /* something is missing, or no longer is */
         sp->ack_is_urgent = true;
+    if (p->pn != sp->rx.next || p->pn == 0)
+        order_opened(d, p, sp->rx.next, now_ns);
     if (!p->is_newest)
         COUNT_ADD(st->late_packets, 1);
     replay_mark(&sp->rx, p->pn);

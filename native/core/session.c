@@ -41,6 +41,7 @@ session *session_start(session_table *t, uint64_t now_ns, uint32_t peer, const o
         return NULL;
     s->tx_index = conf->tx_index;
     s->peer = peer;
+    s->serial = ++t->started;
     s->suite = conf->suite;
     s->may_send = conf->may_send;
     s->may_bundle = conf->may_bundle;
@@ -49,6 +50,7 @@ session *session_start(session_table *t, uint64_t now_ns, uint32_t peer, const o
     s->tx_payload = conf->tx_payload;
     s->rx_payload = conf->rx_payload;
     s->was_heard = false;
+    s->is_repaired = false;
     s->send_epoch = s->newest_epoch = 0;
     s->expires_ns = NEVER_NS;
     memset(s->paths, 0, sizeof s->paths);

@@ -28,17 +28,20 @@ typedef struct session_path {
     uint64_t acked_next;            /* largest acknowledged + 1 */
     uint64_t missing[LOSS_LAG];     /* sent - received as of the last ACKs, a ring */
     uint32_t missing_count;
+    uint64_t missing_now;           /* as of the last ACK, late packets among it */
     uint64_t lost;                  /* confirmed */
     uint64_t received;              /* of ours, as the peer says */
     /* theirs */
     replay rx;
     uint64_t opened;
+    uint64_t repaired;              /* seen in other datagrams than their own (repair_in.c) */
     uint64_t ce;
     uint64_t largest_ns;            /* when the largest was opened */
     uint64_t ack_from_ns;           /* when the first of what waits for an ACK came */
     uint64_t ack_due_ns;            /* 0: nothing waits to be acknowledged */
     uint32_t unacked_bytes;         /* that wait */
     bool ack_is_urgent;             /* among it is what the sender should hear of soon */
+    bool ack_is_prompt;             /* or at once */
     arrival arrivals[ACK_TIMES_MAX]; /* newest in arrival_count - 1, a ring */
     uint64_t arrival_count;
 } session_path;
@@ -47,6 +50,7 @@ typedef struct session {
     uint32_t rx_index; /* 0: the slot is free */
     uint32_t tx_index;
     uint32_t peer;
+    uint64_t serial; /* later sessions have larger ones */
     uint32_t send_epoch;
     uint32_t newest_epoch;
     uint8_t suite;
@@ -57,6 +61,7 @@ typedef struct session {
     uint16_t tx_flows; /* contexts for headers that it keeps for us */
     uint16_t rx_flows; /* those that we promised */
     bool was_heard;
+    bool is_repaired; /* the peer has sent a frame of repair under it */
     uint64_t expires_ns; /* NEVER_NS: current */
     epoch_keys keys[OXI_EPOCHS];
     session_path paths[OXI_PATHS_MAX];
@@ -67,6 +72,7 @@ typedef struct session_table {
     uint32_t count;
     uint32_t worker;  /* all indices here are this, modulo workers */
     uint32_t workers;
+    uint64_t started; /* so far */
 } session_table;
 
 static inline session *session_slot(session_table *t, uint32_t rx_index)

@@ -22,6 +22,9 @@ void source_batch(dp *d, batch *b);
 /* handover.c */
 void handover_batch(dp *d, batch *b);
 
+/* classify.c */
+void classify_batch(dp *d, batch *b);
+
 /* hold.c */
 void hold_batch(dp *d, batch *b);
 void hold_tick(dp *d, peer *pr, uint64_t now_ns);
@@ -66,6 +69,48 @@ void pack_batch(dp *d, batch *b);
 /* Fills b, whatever is in it, with what waits in the unpacker. */
 void unpack_batch(dp *d, batch *b);
 
+/* repair_out.c */
+void repair_batch(dp *d, batch *b);
+/* What repair must know of a packet before it is compressed. */
+void repair_look(const dp *d, pkt *p);
+path_times path_times_of(const path *pa);
+bool is_congested(const repair_path *rp, const path_times *t);
+void repair_wake(dp *d, peer *pr, repair_path *rp, uint64_t at_ns);
+/* An acknowledgement reports on so many more packets, of which so many more are missing (less: came late). */
+void repair_reported(path *pa, uint64_t packets, int64_t missing);
+repair_wish repair_wish_of(const repair_path *rp, uint64_t now_ns);
+/* Keep a content like that one, at the end of its list; what is older may have to go. */
+kept_content *content_keep(dp *d, const uint8_t *data, uint32_t len, const kept_content *like);
+void content_let_go(dp *d, kept_content *c);
+
+/* repair_frames.c */
+/* Into REPEAT_BYTES. */
+uint32_t repeat_write(uint32_t path_id, uint64_t pn, uint8_t *out);
+bool repeat_read(const session *s, const pkt *datagram, reader *r, uint32_t *path_id, uint64_t *pn);
+uint32_t abandon_write(const abandoned *a, uint32_t path_id, uint8_t *out, uint32_t cap);
+bool abandon_read(reader *r, uint32_t *path_id, abandoned *out);
+
+/* repair_code.c */
+/* c becomes the next member of the stream of its class, and earns it permille thousandths of a repair symbol;
+ * true: one is owed now. */
+bool code_member(const contents *all, path *pa, kept_content *c, uint32_t permille);
+/* A repair symbol over the window that ends with newest, of what is still of use; false: not sent. */
+bool code_send(dp *d, peer *pr, uint32_t path_id, const kept_content *newest, uint64_t now_ns);
+/* The frame in front of a member. */
+uint32_t source_write(uint32_t stream, uint64_t seq, uint8_t *out);
+bool source_read(uint8_t first, reader *r, pkt *p);
+/* A member has come; what it lets be decoded lies in d->repair.decoded. */
+void source_arrived(dp *d, const pkt *p);
+drop_reason code_take(dp *d, const pkt *p, uint8_t first, reader *r, uint64_t now_ns);
+
+/* repair_in.c */
+drop_reason repair_frame_take(dp *d, pkt *p, uint8_t first, reader *r, uint64_t now_ns);
+/* The content of a number of this session comes in another datagram. From now on the number counts as seen:
+ * it is acknowledged as if it had come itself, and when it does it is a duplicate. DROP_COUNT: it may. */
+drop_reason content_claim(dp *d, session *s, uint32_t path_id, uint64_t pn, bool *is_known);
+/* Whether what is left of p, behind its frames, is to go on. DROP_COUNT and false: it is known already. */
+bool content_arrived(dp *d, pkt *p, drop_reason *why);
+
 /* seal.c */
 /* The next packet number of its session and path is p's. False: the send key is worn. */
 bool number_take(dp *d, pkt *p, uint64_t now_ns);
@@ -74,6 +119,9 @@ void open_batch(dp *d, batch *b);
 
 /* emit.c */
 void emit_batch(dp *d, batch *b);
+
+/* order.c */
+void order_batch(dp *d, batch *b);
 
 /* merge.c */
 void merge_batch(dp *d, batch *b);

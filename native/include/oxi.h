@@ -27,6 +27,7 @@ enum {
     OXI_KEY_BYTES = 32,
     OXI_EPOCHS = 4,
     OXI_SUPER_MAX = 65575,       /* largest super-packet: IPv6 header and 65,535 bytes */
+    OXI_REPEAT_ROOM = 8,         /* bytes by which a repetition may pass the largest payload of a path */
     OXI_DROPS_MAX = 48           /* room for drop reasons; oxi_drop_name() tells which exist */
 };
 
@@ -43,9 +44,16 @@ typedef enum {
 
 enum { OXI_SUITE_AES256GCM = 1, OXI_SUITE_CHACHA20POLY1305 = 2 };
 enum { OXI_AEAD_AUTO = 0, OXI_AEAD_OPENSSL = 1, OXI_AEAD_IPSEC_MB = 2 };
+enum { OXI_GF256_AUTO = 0, OXI_GF256_PORTABLE = 1, OXI_GF256_ISAL = 2 };
 enum { OXI_AF_NONE = 0, OXI_AF_CARRIER = 1, OXI_AF_INET = 4, OXI_AF_INET6 = 6 };
 enum { OXI_HEADERS_AUTO = 0, OXI_HEADERS_ALL = 1 };
-enum { OXI_CLASS_VOIP = 0, OXI_CLASS_GAMING = 1, OXI_CLASS_OTHER = 2, OXI_CLASSES = 3 };
+/* What kind of traffic a packet is: how long it may wait, and how what is lost of it is repaired. */
+enum { OXI_CLASS_VOIP = 0, OXI_CLASS_GAMING = 1, OXI_CLASS_WEB = 2, OXI_CLASS_STREAMING = 3,
+       OXI_CLASS_BULK = 4, OXI_CLASS_CONTROL = 5, OXI_CLASSES = 6 };
+/* What told it: nothing; the operator's rule; the mark; protocol or port; shape of RTP; sizes and times. */
+enum { OXI_WHY_DEFAULT = 0, OXI_WHY_RULE = 1, OXI_WHY_DSCP = 2, OXI_WHY_PORT = 3, OXI_WHY_RTP = 4,
+       OXI_WHY_SHAPE = 5, OXI_WHYS = 6 };
+enum { OXI_CLASS_RULES_MAX = 64, OXI_DSCP_ANY = 64, OXI_FLOWS_MAX = 1024 /* of each worker */ };
 enum { OXI_DIR_OUT = 0, OXI_DIR_IN_DATAGRAM = 1, OXI_DIR_IN_PACKET = 2, OXI_DIRS = 3 };
 /* Whose time is taken: the stages of both paths, and the steps of the shell around them. */
 enum { OXI_TIMES_OUT = 0, OXI_TIMES_IN = 1, OXI_TIMES_SHELL = 2, OXI_TIMES = 3, OXI_STAGES_MAX = 16 };
@@ -64,6 +72,12 @@ enum { OXI_ORACLE_SKIP = 0, OXI_ORACLE_LIGHT = 1, OXI_ORACLE_AGGRESSIVE = 2, OXI
 enum { OXI_ORACLE_FEATURES = 8, OXI_ORACLE_HIDDEN = 16,
        OXI_ORACLE_PAYLOAD_MIN = 32,        /* bytes; a shorter payload is never compressed */
        OXI_ORACLE_TRAIN_BYTES_MIN = 1000 }; /* packets of this size are taken to leave in trains */
+/* ARQ: what is lost is repeated; CODE: repair symbols are sent; AUTO: the one where it comes in time, else
+ * the other, and of what is kept in order both. */
+enum { OXI_REPAIR_OFF = 0, OXI_REPAIR_ARQ = 1, OXI_REPAIR_CODE = 2, OXI_REPAIR_AUTO = 3 };
+enum { OXI_ORDER_OFF = 0, OXI_ORDER_ALWAYS = 1,
+       OXI_ORDER_REPAIRED = 2 };       /* of peers that repair what they send, as far as is known */
+enum { OXI_REGIME_CLEAN = 0, OXI_REGIME_RANDOM = 1, OXI_REGIME_BURSTY = 2, OXI_REGIME_CONGESTED = 3 };
 enum { OXI_SUPER_NONE = 0, OXI_SUPER_TCP4 = 1, OXI_SUPER_TCP6 = 2, OXI_SUPER_UDP = 3 };
 
 enum { OXI_LZ_LIGHT = 0, OXI_LZ_AGGRESSIVE = 1 };
@@ -88,10 +102,12 @@ typedef struct oxi_conf {
     uint64_t rekey_packets;       /* event OXI_EV_REKEY_WANTED after so many packets of an epoch */
     uint64_t key_packets_max;     /* nothing is sealed beyond; at most 2^28 */
     uint64_t key_age_ns_max;      /* nothing is sealed with an older key */
-    uint64_t hold_ns[3];          /* how long a small packet of OXI_CLASS_* waits for others, at most 5 ms */
+    uint64_t hold_ns[6];          /* how long a small packet of OXI_CLASS_* waits for others, at most 5 ms */
     uint64_t hash_key;            /* random: decides which flows share a place in tables */
     uint32_t flows;               /* contexts for headers of each peer and direction, 0..OXI_HDR_FLOWS_MAX */
     uint32_t headers;             /* OXI_HEADERS_*: which packets to compress the headers of */
+    uint32_t repair_bytes;        /* kept for repair by each worker: 0, or 65536..2^26 */
+    uint32_t order;               /* OXI_ORDER_*: what follows a lost packet of a TCP flow waits for it */
     uint32_t compress_payload;    /* 1: room for payload compression, see oxi_compression_set() */
     uint32_t aead;                /* the crypto library, OXI_AEAD_*; AUTO: the fastest that is good */
 } oxi_conf;
@@ -170,10 +186,20 @@ typedef struct oxi_path_stats {
     uint64_t ce_packets;          /* received with ECN-CE */
     uint64_t rtt_ns;              /* smoothed (RFC 9002 section 5.3); 0: not known */
     uint64_t rtt_var_ns;
-    uint64_t rtt_min_ns;
+    uint64_t rtt_min_ns;          /* of the last 10 to 20 s */
     uint64_t rtt_latest_ns;
     uint64_t acks_sent;
     uint64_t acks_received;
+    uint64_t reported_packets;    /* of ours, up to the largest acknowledged */
+    uint64_t missing_packets;     /* of those, not received themselves as of now */
+    /* of what is kept for repair: when it was sent for the first time */
+    uint64_t repairable_packets;
+    uint64_t repairable_acked_packets; /* of those, acknowledged without a repetition */
+    uint64_t repairable_acked_bytes;
+    uint64_t repairable_lost_packets;  /* of those, found lost */
+    uint64_t congestion_lost_packets;  /* of those, while a queue was full */
+    uint64_t kept_packets;        /* in flight, repetitions with them (gauge) */
+    uint64_t loss_ppm;            /* moving average (gauge) */
 } oxi_path_stats;
 
 typedef struct oxi_peer_stats {
@@ -232,8 +258,53 @@ typedef struct oxi_stats {
     uint64_t bundles_out;         /* datagrams sent with more than one inner packet */
     uint64_t bundled_out_packets; /* inner packets in them */
     uint64_t bundled_in_packets;  /* inner packets found in such datagrams */
+    uint64_t order_waiting_packets; /* of deliver_held: for a lost packet of their TCP flow (gauge) */
+    /* all that ever waited: = waiting + filled + resolved + timeout + full + dropped as `stopped` */
+    uint64_t order_held_packets;
+    uint64_t order_filled_packets; /* went on because the lost packet came, */
+    uint64_t order_resolved_packets; /* because nothing was missing before them any more, */
+    uint64_t order_timeout_packets; /* because they had waited long enough, */
+    uint64_t order_full_packets;  /* because there was no room for more that wait */
+    uint64_t order_lost_holes;    /* runs of missing datagrams not noted, or forgotten, for want of room */
+    uint64_t class_packets[6];    /* inner packets to be sent, by OXI_CLASS_* */
+    uint64_t class_changes;       /* times that a flow was given another class */
     uint64_t drops[3][48];        /* [OXI_DIR_*][reason] */
 } oxi_stats;
+
+/* Packets to which all that is set applies are of this class. */
+typedef struct oxi_class_rule {
+    uint8_t  ip[16];              /* a prefix that the source or the target lies in; no bits beyond it */
+    uint8_t  family;              /* OXI_AF_INET, OXI_AF_INET6; NONE: any address */
+    uint8_t  bits;                /* 0..32 or 0..128 */
+    uint8_t  protocol;            /* 0: any */
+    uint8_t  dscp;                /* OXI_DSCP_ANY: any */
+    uint16_t port;                /* at either end, of TCP or UDP; 0: any */
+    uint8_t  traffic_class;       /* OXI_CLASS_* */
+    uint8_t  reserved;            /* 0 */
+} oxi_class_rule;
+
+/* A flow that we send. */
+typedef struct oxi_flow {
+    uint64_t packets;
+    uint64_t bytes;
+    uint64_t first_ns;
+    uint64_t last_ns;
+    uint64_t rate;                /* bytes per second, now */
+    uint32_t peer;
+    uint32_t size_mean;           /* bytes, of the last packets */
+    uint32_t gap_mean_us;         /* between them */
+    uint16_t source_port;         /* 0: a fragment, or a protocol without ports */
+    uint16_t target_port;
+    uint16_t changes;             /* times that it was given another class */
+    uint8_t  family;              /* OXI_AF_INET or OXI_AF_INET6 */
+    uint8_t  protocol;
+    uint8_t  dscp;
+    uint8_t  is_fragment;
+    uint8_t  traffic_class;       /* OXI_CLASS_* */
+    uint8_t  why;                 /* OXI_WHY_* */
+    uint8_t  source[16];          /* IPv4 in the first four bytes, the rest zero */
+    uint8_t  target[16];
+} oxi_flow;
 
 /* By profile (oxi_hdr_profile_name()) and by dictionary (oxi_lz_name()). */
 typedef struct oxi_compression_stats {
@@ -250,6 +321,53 @@ typedef struct oxi_compression_stats {
     uint64_t payload_misses;      /* payloads that did not shrink enough */
     uint64_t payloads_restored;
 } oxi_compression_stats;
+
+/* Repair: by OXI_CLASS_* where it is told apart. */
+typedef struct oxi_repair_stats {
+    uint64_t kept_packets[6];     /* datagrams kept, in case they are lost */
+    uint64_t lost_packets[6];     /* of those, found lost */
+    uint64_t repeats_out[6];      /* copies sent */
+    uint64_t codes_out[6];        /* repair symbols sent */
+    uint64_t repaired_packets[6]; /* acknowledged by a copy */
+    uint64_t vain_packets[6];     /* repeated, though they had arrived */
+    uint64_t too_late_packets[6]; /* given up: no copy would have come in time, or all of them were lost */
+    uint64_t over_budget_packets[6]; /* given up: more than max_overhead */
+    uint64_t left_to_code_packets[6]; /* lost ones of which no copy is sent, as they are coded */
+    uint64_t congestion_packets;  /* not repeated: a queue was full, and the sender must hear of it */
+    uint64_t crowded_packets;     /* pushed out by newer ones before they were acknowledged */
+    uint64_t unsent_packets;      /* repair that could not be sent: no buffer, no address, no room */
+    uint64_t repeats_in;
+    uint64_t restored_in;         /* datagrams that came by a copy */
+    uint64_t known_in;            /* that had come already */
+    uint64_t codes_in;
+    uint64_t undecoded_in;        /* of those, that came when more was missing than they can tell */
+    uint64_t decoded_in;          /* datagrams that were decoded */
+    uint64_t abandoned_in;        /* numbers that the peer has given up */
+} oxi_repair_stats;
+
+/* What there is to know of a path that repairs: see oxi_path_stats for the fields of the same name. */
+typedef struct oxi_path_row {
+    uint64_t peer;
+    uint64_t path;
+    uint64_t repairable_packets;
+    uint64_t repairable_acked_packets;
+    uint64_t repairable_acked_bytes;
+    uint64_t repairable_lost_packets;
+    uint64_t congestion_lost_packets;
+    uint64_t kept_packets;
+    uint64_t acks_received;
+    uint64_t rtt_ns;
+    uint64_t rtt_var_ns;
+    uint64_t rtt_min_ns;
+    uint64_t rtt_latest_ns;
+    uint64_t loss_ppm;
+} oxi_path_row;
+
+typedef struct oxi_repair_conf {
+    uint32_t mode;                /* OXI_REPAIR_* */
+    uint32_t overhead_permille;   /* repair per packet sent, of classes with a deadline; at most 4000 */
+    uint32_t overhead_ordered_permille; /* of the others */
+} oxi_repair_conf;
 
 /* Time of one stage, taken in one turn of 64. */
 typedef struct oxi_stage_time {
@@ -344,6 +462,17 @@ int oxi_epoch_install(oxi_dp *dp, uint64_t now_ns, uint32_t peer, uint32_t epoch
         const uint8_t *rx_key, const uint8_t *tx_key);
 int oxi_epoch_send(oxi_dp *dp, uint64_t now_ns, uint32_t peer, uint32_t epoch);
 
+/* [owner] Repair, of all workers; needs repair_bytes unless the mode is OFF. */
+int oxi_repair_set(oxi_dp *dp, const oxi_repair_conf *conf);
+/* [owner] For the next 1.5 s on this path: OXI_REGIME_*, repair symbols per 1,000 packets where no copy comes
+ * in time (at most 1000), copies of the last round (1..3).  Then the packet path's own rule holds again. */
+int oxi_repair_wish(oxi_dp *dp, uint64_t now_ns, uint32_t peer, uint32_t path, uint32_t regime,
+        uint32_t redundancy_permille, uint32_t copies);
+int oxi_repair_stats_read(oxi_dp *dp, oxi_repair_stats *out); /* [any], summed over workers */
+/* [any] Paths that have kept something for repair, of peers that anything was sent to since then; by the
+ * worker that sends to them now.  Returns how many rows were written, at most max. */
+int oxi_paths_read(oxi_dp *dp, uint64_t since_ns, oxi_path_row *rows, uint32_t max);
+
 /* [owner] one PING on a path: to its own address (addr NULL) or to another one; answered by OXI_EV_PONG. */
 int oxi_ping(oxi_dp *dp, uint64_t now_ns, uint32_t peer, uint32_t path, const oxi_addr *addr,
         uint64_t token, uint32_t flags, uint32_t pad_bytes);
@@ -388,72 +517,6 @@ uint64_t oxi_tick(oxi_dp *dp, uint64_t now_ns);
 /* [owner] OXI_OFFLOAD_*; none at first. Those of the TUN need tun_has_header. */
 int oxi_offload_set(oxi_dp *dp, uint32_t offload);
 
-/* Header compression by itself: a compressor, a restorer and the windows of what is acknowledged between
- * them, without a plane.  For `oxidized headers` and tests; the plane has its own. */
-typedef struct oxi_hdr oxi_hdr;
-
-enum {
-    OXI_HDR_CODED_MAX = 288,      /* room for one coded header */
-    OXI_HDR_FLOWS_MAX = 383,
-    OXI_HDR_WHOLE = 0, OXI_HDR_SETUP = 1, OXI_HDR_BASE = 2, OXI_HDR_EXTENDED = 3,
-    OXI_HDR_SEND = 0, OXI_HDR_ARRIVE = 1, OXI_HDR_ACK = 2
-};
-
-typedef struct oxi_hdr_row {
-    uint8_t  profile;             /* oxi_hdr_profile_name() */
-    uint8_t  kind;                /* OXI_HDR_WHOLE..EXTENDED */
-    uint8_t  verdict;             /* of the restorer: oxi_hdr_verdict_name() */
-    uint8_t  has_arrived;
-    uint16_t flow;
-    uint16_t flow_bytes;
-    uint16_t coded_bytes;         /* with the flow id */
-    uint16_t header_bytes;        /* of the packet */
-    uint32_t restored_bytes;      /* of the whole packet; 0: nothing was restored */
-    uint32_t compress_ns;
-    uint32_t restore_ns;
-} oxi_hdr_row;
-
-typedef struct oxi_hdr_event {
-    uint8_t  kind;                /* OXI_HDR_SEND, ARRIVE: of `packet`; ACK: of pn */
-    uint8_t  path;
-    uint16_t reserved;
-    uint32_t packet;
-    uint64_t pn;
-} oxi_hdr_event;
-
-const char *oxi_hdr_profile_name(uint32_t profile); /* NULL: no such profile */
-const char *oxi_hdr_verdict_name(uint32_t verdict); /* NULL: no such verdict; 0 is good */
-oxi_hdr *oxi_hdr_new(uint32_t flows, uint64_t hash_key); /* NULL: bad number, or no memory */
-void oxi_hdr_free(oxi_hdr *h);
-int oxi_hdr_ack(oxi_hdr *h, uint32_t path, uint64_t pn);
-/* 1: out has row->coded_bytes, which stand for the first row->header_bytes; 0: the packet goes whole */
-int oxi_hdr_compress(oxi_hdr *h, uint32_t path, uint64_t pn, const uint8_t *data, uint32_t len, uint8_t *out,
-        oxi_hdr_row *row);
-/* The whole packet into out; returns the verdict. */
-int oxi_hdr_restore(oxi_hdr *h, uint32_t path, uint64_t pn, const uint8_t *item, uint32_t len, uint8_t *out,
-        uint32_t cap, oxi_hdr_row *row);
-/* Packet i is data[starts[i]..starts[i + 1]]; events in the order of time; what is restored goes to the same
- * place of `restored`.  rows: one for each packet. */
-int oxi_hdr_run(oxi_hdr *h, const uint8_t *data, const uint64_t *starts, uint32_t packets,
-        const oxi_hdr_event *events, uint32_t count, uint8_t *restored, oxi_hdr_row *rows);
-
-/* Payload compression by itself, for tests and tools: what the packet path does to one packet.  The
- * dictionaries are numbered 1..; 0 is none. */
-uint32_t oxi_lz_digest(void);                 /* of all dictionaries: peers must agree on it */
-const char *oxi_lz_name(uint32_t dictionary); /* "none", "sip", ...; NULL past the last */
-const uint8_t *oxi_lz_text(uint32_t dictionary, uint32_t *len_out); /* NULL past the last, and for 0 */
-const char *oxi_lz_result_name(uint32_t result); /* of oxi_lz_restore(); NULL past the last */
-
-/* NULL: no memory or bad rules (more than OXI_LZ_RULES_MAX, one twice, no such dictionary) */
-oxi_lz *oxi_lz_new(const oxi_lz_rule *rules, uint32_t count);
-void oxi_lz_free(oxi_lz *lz);
-/* the dictionary for a whole inner packet, or OXI_LZ_REFUSED: its ports have no rule */
-int oxi_lz_class(const oxi_lz *lz, const uint8_t *packet, uint32_t len);
-/* The packet as an item whose first clear_bytes are not compressed; len_out 0: it does not get smaller. */
-int oxi_lz_compress(oxi_lz *lz, uint32_t level, uint32_t dictionary, uint32_t clear_bytes,
-        const uint8_t *packet, uint32_t len, uint8_t *out, uint32_t cap, uint32_t *len_out);
-/* Returns what became of the item: 0 (len_out bytes in out) or why it is dropped, see above. */
-int oxi_lz_restore(const uint8_t *item, uint32_t len, uint8_t *out, uint32_t cap, uint32_t *len_out);
 /* [owner] Which payloads are compressed, by port; needs compress_payload. Replaces all. */
 int oxi_compression_set(oxi_dp *dp, const oxi_lz_rule *rules, uint32_t count);
 int oxi_compression_stats_read(oxi_dp *dp, oxi_compression_stats *out); /* [any], summed over workers */
@@ -481,8 +544,17 @@ int oxi_oracle_ask(oxi_dp *dp, const oxi_oracle_packet *packet, uint32_t *verdic
         oxi_oracle_ticket *ticket_out);
 int oxi_oracle_learn(oxi_dp *dp, const oxi_oracle_ticket *ticket, uint32_t has_saved);
 
+/* Traffic classes: names of OXI_CLASS_* and of OXI_WHY_*; NULL past the last. */
+const char *oxi_class_name(uint32_t traffic_class);
+const char *oxi_why_name(uint32_t why);
+/* [owner] The first rule that applies decides; replaces all. */
+int oxi_classes_set(oxi_dp *dp, const oxi_class_rule *rules, uint32_t count);
+/* [owner] At most max flows of all workers, in no order; returns how many. */
+int oxi_flows_read(oxi_dp *dp, uint64_t now_ns, oxi_flow *out, uint32_t max);
+
 /* The io thread. */
 int oxi_io_start(oxi_dp *dp, const oxi_io_conf *conf, int *errno_out);
 int oxi_io_stop(oxi_dp *dp);                      /* drains, joins; idempotent */
 /* cffi: end */
+#include "oxi_parts.h"
 #endif

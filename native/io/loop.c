@@ -133,6 +133,7 @@ static void turn(io *o)
     tun_write(o); /* what was answered at once */
     handovers_tell(o);
     dp_tick(o->core, now_ns);
+    tun_write(o); /* what waited in `order` until now */
     udp_flush(o);
     if (o->core->wants_notify) {
         o->core->wants_notify = false;

@@ -3,24 +3,19 @@
  * Invariant: every authentic datagram counts as opened; only what ends the plaintext, an item or a bundle of
  * them, becomes packets: each item one or one named drop, in order, whole and with a source of this peer. A
  * whole packet arrives unchanged; so does one that was compressed by the letter, as long as nothing else was
- * sent; an LZ item is what the library's own judge says. PINGs are answered at most once each, never from
- * inside an item; and acknowledgements can not claim more than was sent.
- * Parsers: ack_read. */
+ * sent; an LZ item is what the library's own judge says. A content that is repeated counts once, under its
+ * first number, and only if that may have been sent. PINGs are answered at most once each, never from inside
+ * an item; and acknowledgements can not claim more than was sent.
+ * Parsers: ack_read, repeat_read, abandon_read, source_read. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "support.h"
+#include "frames_text.h"
 
-enum { DATAGRAMS_MAX = 24, SENT_MAX = 16, TEXT_MAX = 1400, PATHS = OXI_PATHS_MAX, KNOWN_MAX = 96 };
-enum { PADDING = 0, PING = 1, PONG = 2, ACK = 3, BUNDLE = 4, PING_BODY = 17, ITEMS_MAX = TEXT_MAX };
-enum { ACK_CE = 4, ACK_RANGES = 8, ACK_TIMES = 16 };
+enum { DATAGRAMS_MAX = 24, SENT_MAX = 16, PATHS = OXI_PATHS_MAX, KNOWN_MAX = 96 };
+enum { PING_BODY = 17, ITEMS_MAX = TEXT_MAX, NUMBERS = 4 * DATAGRAMS_MAX + 1 };
 /* Kinds of frames as the input tells them. */
-enum { PUT_INNER = 4, PUT_ITEM = 5, PUT_BUNDLE = 6 };
-
-typedef struct text {
-    uint8_t bytes[TEXT_MAX];
-    uint32_t len;
-} text;
+enum { PUT_INNER = 4, PUT_ITEM = 5, PUT_BUNDLE = 6, PUT_RAW_MAX = 20 };
 
 /* A header-compressed packet as the compressor made it, and what it has to become. */
 typedef struct known {
@@ -47,6 +42,8 @@ typedef struct world {
     uint32_t known_count, known_seen;
     judged items[ITEMS_MAX];
     uint32_t item_count;
+    uint64_t next[PATHS]; /* largest number that came + 1 */
+    bool is_seen[PATHS][NUMBERS];
 } world;
 
 /* What the slow walk over a plaintext finds. */
@@ -54,56 +51,9 @@ typedef struct found {
     uint32_t pings; /* that have to be answered */
     uint32_t acks;  /* that have to be believed */
     bool is_bad;    /* something is wrong: the rest is one drop */
+    bool is_again;  /* the item or bundle is of another datagram */
     uint32_t inner; /* offset of the item or bundle at the end; == len: none */
 } found;
-
-static void put(text *t, const void *bytes, uint32_t len)
-{
-    if (t->len + len > TEXT_MAX)
-        return;
-    memcpy(t->bytes + t->len, bytes, len);
-    t->len += len;
-}
-
-static void put_number(text *t, uint64_t value, uint32_t bytes)
-{
-    uint8_t be[8];
-    for (uint32_t i = 0; i < bytes; i++)
-        be[i] = (uint8_t)(value >> (8 * (bytes - 1 - i)));
-    put(t, be, bytes);
-}
-
-/* RFC 9000, section 16, in as many bytes as `size` says, so that overlong ones occur too. */
-static void put_varint(text *t, uint64_t value, uint32_t size)
-{
-    uint32_t bytes = 1U << (size & 3);
-    uint64_t mask = bytes == 8 ? 0x3fffffffffffffffULL : (1ULL << (8 * bytes - 2)) - 1;
-    put_number(t, (value & mask) | (uint64_t)(size & 3) << (8 * bytes - 2), bytes);
-}
-
-/* An ACK whose fields come from the input: mostly small numbers, as those are near the truth. */
-static void put_ack(text *t, input *in)
-{
-    uint8_t shape = (uint8_t)input_number(in, 1), flags = (uint8_t)input_number(in, 1);
-    uint32_t size = shape >> 6;
-    if (flags < 0xe0)
-        flags &= ACK_CE | ACK_RANGES | ACK_TIMES | 3;
-    put_number(t, ACK, 1);
-    put_number(t, flags, 1);
-    for (uint32_t i = 0; i < (flags & ACK_CE ? 4U : 3U); i++)
-        put_varint(t, input_number(in, shape & 8 ? 8 : 1), shape & 8 ? 3 : size);
-    put_varint(t, input_number(in, 1), size);
-    uint8_t ranges = flags & ACK_RANGES ? (uint8_t)input_number(in, 1) & 0x3f : 0;
-    if (flags & ACK_RANGES)
-        put_number(t, ranges, 1);
-    for (uint32_t i = 0; i < 2U * ranges; i++)
-        put_varint(t, input_number(in, 1), size);
-    uint8_t times = flags & ACK_TIMES ? (uint8_t)input_number(in, 1) & 0x1f : 0;
-    if (flags & ACK_TIMES)
-        put_number(t, times, 1);
-    for (uint32_t i = 0; i < 2U * times; i++)
-        put_varint(t, input_number(in, 1), size);
-}
 
 static void put_inner(text *t, input *in)
 {
@@ -181,6 +131,44 @@ static void put_bundle(world *w, text *t, input *in, uint8_t path, uint64_t pn)
     }
 }
 
+/* A frame of repair, mostly of numbers near those that have come. True: nothing may follow it. */
+static bool put_repair(world *w, text *t, input *in)
+{
+    uint8_t which = (uint8_t)input_number(in, 1), path = which >> 3 & 3;
+    uint64_t near = w->next[path] - input_number(in, 1) % 8;
+    uint64_t number = which & 0x80 ? input_number(in, 8) : near & 0x3fffffffffffffffULL;
+    switch (which & 7) {
+    case 0:
+        put_number(t, PROMPT, 1);
+        return false;
+    case 1:
+        put_number(t, ABANDON << 8 | path, 2);
+        put_varint(t, number, which >> 5);
+        which = (uint8_t)input_number(in, 1);
+        put_number(t, which %= 80, 1);
+        for (uint32_t i = 0; i < which && in->left; i++)
+            put_varint(t, input_number(in, 1) % 16, 0);
+        return false;
+    case 2:
+        put_number(t, SOURCE + (uint64_t)path, 1);
+        put_number(t, number, 2);
+        return false;
+    case 3:
+        put_number(t, CODE + 8U * path + (which >> 5), 1);
+        put_number(t, number, 2);
+        put_number(t, input_number(in, 1), 1);
+        return true;
+    default:
+        put_number(t, REPEAT << 8 | (which >= 0xfc ? (uint32_t)input_number(in, 1) : path), 2);
+        put_number(t, number, 4);
+        if (which & 1)
+            put_item(w, t, in, path, number);
+        else
+            put_inner(t, in);
+        return true;
+    }
+}
+
 static text text_make(world *w, input *in, uint8_t path, uint64_t pn)
 {
     text t = { .len = 0 };
@@ -213,7 +201,10 @@ static text text_make(world *w, input *in, uint8_t path, uint64_t pn)
             put_bundle(w, &t, in, path, pn);
             break;
         default:
-            put(&t, raw, input_copy(in, raw, kind >> 3));
+            if (kind >> 3 < PUT_RAW_MAX)
+                put(&t, raw, input_copy(in, raw, kind >> 3));
+            else if (put_repair(w, &t, in) && kind >> 3 != 31)
+                return t;
         }
         if (((kind & 7) == PUT_ITEM || (kind & 7) == PUT_BUNDLE) && kind >> 3 != 31)
             break; /* what followed would belong to it */
@@ -221,67 +212,57 @@ static text text_make(world *w, input *in, uint8_t path, uint64_t pn)
     return t;
 }
 
-/* RFC 9000, section 16; UINT64_MAX: past the end. */
-static uint64_t take_varint(const text *t, uint32_t *at)
+/* PROTOCOL.md section 3.2 by the letter: where the ABANDON ends; 0: it is none, or of what was not sent. */
+static uint32_t walk_abandon(const world *w, const text *t, uint32_t at)
 {
-    uint32_t bytes = *at < t->len ? 1U << (t->bytes[*at] >> 6) : 1;
-    if (*at + bytes > t->len)
-        return UINT64_MAX;
-    uint64_t value = t->bytes[*at] & 0x3f;
-    for (uint32_t i = 1; i < bytes; i++)
-        value = value << 8 | t->bytes[*at + i];
-    *at += bytes;
-    return value;
-}
-
-/* The count of a list that may be left out; UINT8_MAX: past the end. */
-static uint8_t take_count(const text *t, uint32_t *at, bool is_there)
-{
-    if (!is_there)
+    if (t->len - at < 2 || t->bytes[at + 1] >= PATHS)
         return 0;
-    return *at < t->len ? t->bytes[(*at)++] : UINT8_MAX;
-}
-
-/* PROTOCOL.md section 3.1 by the letter: where the ACK ends; 0: it is none, or it claims what can not be.
- * sent: how many packets of each path there were to acknowledge. */
-static uint32_t walk_ack(const text *t, uint32_t at, const uint64_t *sent)
-{
-    if (t->len - at < 2 || t->bytes[at + 1] & ~(3 | ACK_CE | ACK_RANGES | ACK_TIMES))
-        return 0;
-    uint8_t flags = t->bytes[at + 1];
-    uint64_t there = sent[flags & 3];
+    uint64_t next = w->next[t->bytes[at + 1]];
     at += 2;
-    uint64_t largest = take_varint(t, &at), delay = take_varint(t, &at), missing = take_varint(t, &at);
-    uint64_t ce = flags & ACK_CE ? take_varint(t, &at) : 0, first = take_varint(t, &at);
-    if (delay == UINT64_MAX || largest >= there || missing > largest || ce > largest + 1 - missing)
+    uint64_t number = take_varint(t, &at);
+    if (at >= t->len || number >= next || t->bytes[at] >= 64)
         return 0;
-    uint8_t ranges = take_count(t, &at, flags & ACK_RANGES);
-    if (ranges > 32 || first > largest)
-        return 0;
-    uint64_t lowest = largest - first, named = first + 1;
-    for (uint8_t i = 0; i < ranges; i++) {
-        uint64_t gap = take_varint(t, &at), more = take_varint(t, &at);
-        if (gap > lowest || more > lowest || gap + more + 2 > lowest)
+    for (uint8_t count = t->bytes[at++]; count; count--) {
+        uint64_t gap = take_varint(t, &at);
+        if (gap >= number)
             return 0;
-        lowest -= gap + more + 2;
-        named += more + 1;
-    }
-    uint8_t times = take_count(t, &at, flags & ACK_TIMES);
-    if (named > largest + 1 - missing || times > 16)
-        return 0;
-    for (; times; times--) {
-        uint64_t distance = take_varint(t, &at);
-        if (take_varint(t, &at) == UINT64_MAX || distance > largest)
-            return 0;
-        largest -= distance;
+        number -= gap + 1;
     }
     return at;
 }
 
-static bool is_whole(uint8_t first) { return first >> 4 == 4 || first >> 4 == 6; }
-static bool is_item(uint8_t first) { return is_whole(first) || first >> 3 == 1 || first >= 0x80; }
+/* The same of a REPEAT: where its content begins, or the end where that is known; 0: no good. */
+static uint32_t walk_repeat(world *w, const text *t, uint32_t at, uint8_t path, uint64_t pn)
+{
+    if (t->len - at < 7 || t->bytes[at + 1] >= PATHS)
+        return 0;
+    uint32_t of = t->bytes[at + 1], content = at + 6, low = 0;
+    for (uint32_t i = 0; i < 4; i++)
+        low = low << 8 | t->bytes[at + 2 + i];
+    bool is_content = is_item(t->bytes[content]) || t->bytes[content] == BUNDLE;
+    /* All numbers are small: a large one is none that came before. */
+    if (!is_content || low >= w->next[of] || (of == path && low >= pn))
+        return 0;
+    bool is_known = w->is_seen[of][low];
+    w->is_seen[of][low] = true;
+    return is_known ? t->len : content;
+}
 
-static found text_walk(const text *t, uint8_t path, const uint64_t *sent_before)
+/* Any other frame of repair. */
+static uint32_t walk_repair(const world *w, const text *t, uint32_t at)
+{
+    uint8_t first = t->bytes[at];
+    uint32_t left = t->len - at;
+    if (first == ABANDON)
+        return walk_abandon(w, t, at);
+    if (first >> 3 == SOURCE >> 3)
+        return left >= 3 ? at + 3 : 0;
+    if (first >> 5 == CODE >> 5)
+        return left >= 1 + 8 && t->bytes[at + 3] > 0 ? t->len : 0;
+    return first == PROMPT ? at + 1 : 0;
+}
+
+static found text_walk(world *w, const text *t, uint8_t path, uint64_t pn, const uint64_t *sent_before)
 {
     uint64_t sent[PATHS];
     memcpy(sent, sent_before, sizeof sent);
@@ -298,9 +279,15 @@ static found text_walk(const text *t, uint8_t path, const uint64_t *sent_before)
             next = walk_ack(t, at, sent);
         else if (first == PING || first == PONG)
             next = t->len - at > PING_BODY && !(first == PING && f.pings) ? at + 1 + PING_BODY : 0;
+        else if (first == REPEAT)
+            f.inner = next = walk_repeat(w, t, at, path, pn);
         else if (first != PADDING)
-            next = 0;
+            next = walk_repair(w, t, at);
         f.is_bad = next == 0;
+        if (first == REPEAT) {
+            f.is_again = true;
+            break;
+        }
         f.acks += first == ACK && next;
         if (first == PING && next) {
             f.pings++;
@@ -468,6 +455,7 @@ static void packets_check(world *w, const text *t, const found *f, const oxi_sta
 {
     uint32_t bundled = 0;
     w->item_count = w->known_seen = 0;
+    w->is_honest = w->is_honest && !f->is_again; /* its headers are of another time */
     if (!f->is_bad && f->inner < t->len && t->bytes[f->inner] == BUNDLE)
         bundled = bundle_judge(w, t, f->inner + 1);
     else if (!f->is_bad && f->inner < t->len)
@@ -497,7 +485,9 @@ static void exchange(world *w, const text *t, uint8_t path, uint64_t pn)
     for (uint32_t i = 0; i < PATHS; i++)
         sent[i] = peer_before.paths[i].tx_packets;
     must(oxi_outer_push(e->dp, e->now_ns, datagram, ROOM, &len, &from, 1) == OXI_OK, "push takes all");
-    found f = text_walk(t, path, sent);
+    w->next[path] = pn + 1;
+    w->is_seen[path][pn] = true;
+    found f = text_walk(w, t, path, pn, sent);
     must(answers(e) == f.pings, "the first PING of a datagram is answered, and nothing else");
     packets_check(w, t, &f, &before);
     oxi_peer_stats peer_after = peer_of(e);
