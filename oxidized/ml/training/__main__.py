@@ -1,4 +1,6 @@
-"""`python -m oxidized.ml.training oracle`: trains a model, or judges the one that ships (`./dev train`)."""
+"""`python -m oxidized.ml.training MODEL`: trains a model (`./dev train`); `evaluate MODEL` judges the one
+that ships (`./dev evaluate`). Each model has its own options.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,24 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def main() -> int:
+    match sys.argv[1:]:
+        case ["evaluate", "loss", *arguments]:
+            from oxidized.ml.training import loss_evaluate
+
+            return loss_evaluate.main(arguments, ROOT)
+        case ["evaluate", *arguments]:
+            print(f"./dev evaluate: {' '.join(arguments)[:60] or 'no model'}: only `loss`", file=sys.stderr)
+            return 2
+        case ["loss", *arguments]:
+            from oxidized.ml.training import loss
+
+            return loss.main(arguments, ROOT)
+    return train_oracle()
+
+
+def train_oracle() -> int:
     parser = argparse.ArgumentParser(prog="./dev train", description=__doc__)
-    parser.add_argument("model", choices=("oracle",))
+    parser.add_argument("model", choices=("oracle", "loss"))
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--evaluate", action="store_true", help="judge the model that is there; writes nothing")
     how.add_argument("--costs", action="store_true", help="measure liblz4 and print the lines of costs.py")

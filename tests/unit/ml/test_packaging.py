@@ -12,7 +12,8 @@ import oxidized
 from oxidized.ml import oracle
 
 ROOT = Path(__file__).resolve().parents[3]
-FILES = ("compression_oracle.json", "compression_oracle.md", "compression_oracle.onnx")
+MODELS = ("compression_oracle", "loss_predictor")
+FILES = [f"{name}.{end}" for name in MODELS for end in ("json", "md", "onnx")]
 
 
 def test_a_build_brings_the_models_along(tmp_path: Path) -> None:
