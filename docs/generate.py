@@ -14,7 +14,7 @@ from oxidized.config_kinds import Key
 from oxidized.core.counters import COUNTERS
 from oxidized.core.session import Role, mermaid
 from oxidized.ctl.layout import PATH_DUMP, PEER_DUMP
-from oxidized.io.metrics import METRICS, Metric
+from oxidized.io.metrics_table import METRICS, Metric
 from oxidized.limits import METRICS_PEERS_MAX
 
 ROOT = Path(__file__).resolve().parents[1]

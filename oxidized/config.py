@@ -32,6 +32,7 @@ from oxidized.config_schema import (
     LogConfig,
     OffloadConfig,
     PeerConfig,
+    RepairConfig,
 )
 from oxidized.errors import ConfigError, Problem
 from oxidized.toml_lines import Path, lines_of
@@ -48,6 +49,7 @@ __all__ = [
     "LogConfig",
     "OffloadConfig",
     "PeerConfig",
+    "RepairConfig",
     "effective",
     "load",
 ]

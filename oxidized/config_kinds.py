@@ -12,6 +12,7 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip
 from typing import Any
 
 from oxidized import keys, limits
+from oxidized.config_classes import Classed, classed, selects_same
 from oxidized.config_payload import CLASSES, Flows, flows, overlap
 from oxidized.units import Duration, duration_ns
 
@@ -350,6 +351,16 @@ def _payload(value: Any, key: Key) -> tuple[Flows, ...]:
     return found
 
 
+def _classes(value: Any, key: Key) -> tuple[Classed, ...]:
+    found: tuple[Classed, ...] = () if value == [] else _each(value, limits.CLASS_RULES_MAX, classed)
+    for index, one in enumerate(found):
+        for other in found[:index]:
+            if selects_same(one, other):
+                before = shown(other.text)
+                raise Mistake(f"{shown(one.text)} never applies: {before} comes before it", index)
+    return found
+
+
 INTERFACE_NAME = Kind("string", _interface_name, values="1 to 15 characters")
 ADDRESSES = Kind(
     "list of strings",
@@ -376,6 +387,11 @@ PAYLOAD = Kind(
     "list of strings",
     _payload,
     values=", ".join(f'"{name}"' for name in CLASSES) + ', "tcp:PORT", "udp:PORT", "udp:PORT=DICTIONARY"',
+)
+CLASSES_OF_TRAFFIC = Kind(
+    "list of strings",
+    _classes,
+    values='"tcp/PORT=CLASS", "udp/PORT=CLASS", "tcp=CLASS", "udp=CLASS", "dscp/NAME=CLASS", "PREFIX=CLASS"',
 )
 SOCKET_PATH = Kind("string", _socket_path, values="absolute path")
 METRICS = Kind("string", _metrics, values='"", "127.0.0.1:PORT", "unix:/path"')

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from oxidized import config_kinds as kinds
+from oxidized.config_classes import Classed
 from oxidized.config_kinds import Interface, Key, Kind, Network
 from oxidized.config_payload import Flows
 from oxidized.units import Duration
@@ -296,6 +297,59 @@ class CompressionConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RepairConfig:
+    """Lost packets come back in time: see [repair.md](repair.md). What is lost to a full queue of the network
+    is not repeated, as its sender must hear of it."""
+
+    mode: Literal["auto", "arq", "fec", "off"] = key(
+        '"auto"',
+        'How what we send is repaired. "arq": lost packets are repeated; "fec": with the packets go '
+        'others that repair them, before anything is known to be lost; "auto": repeated where that comes in '
+        "time, otherwise fec.",
+        kinds.choice("auto", "arq", "fec", "off"),
+    )
+    max_overhead: int = key(
+        "120",
+        "Repair packets per 100 packets of calls, games and control traffic, at the most.",
+        kinds.WHOLE,
+        low=0,
+        high=400,
+    )
+    max_overhead_bulk: int = key(
+        "15", "The same of all other traffic.", kinds.WHOLE, low=0, high=400
+    )
+    metered: bool = key(
+        "false", "true: bytes cost money on the way, so repair counts double.", kinds.BOOLEAN
+    )
+    order: bool = key(
+        "true",
+        "TCP flows that come in wait for what of them is lost until the peer has repeated it, 400 ms at the "
+        "most, so that their senders see no loss.",
+        kinds.BOOLEAN,
+        reloadable=False,
+    )
+    predictor: Literal["auto", "lstm", "ge", "ewma", "off"] = key(
+        '"auto"',
+        'What foretells loss. "lstm": a learned model (extra `ml`); "ge": a two-state filter of bursts '
+        '(extra `ml`); "ewma": an average; "auto": the best of them that is there; "off": nothing, so that '
+        "repair goes by what was lost.",
+        kinds.choice("auto", "lstm", "ge", "ewma", "off"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficConfig:
+    """What kind of traffic a flow is: [flows.md](flows.md) says how that is found out, and what it is for."""
+
+    classes: tuple[Classed, ...] = key(
+        "[]",
+        "Rules, before anything else is asked: the first one that applies decides. Ports and prefixes count "
+        "at either end. Classes: voip, gaming, web, streaming, bulk, control.",
+        kinds.CLASSES_OF_TRAFFIC,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ControlConfig:
     """How this daemon is looked at and steered."""
 
@@ -337,6 +391,8 @@ class Config:
     crypto: CryptoConfig
     offload: OffloadConfig
     compression: CompressionConfig
+    repair: RepairConfig
+    traffic: TrafficConfig
     peers: tuple[PeerConfig, ...]
     control: ControlConfig
     log: LogConfig
@@ -355,6 +411,8 @@ TABLES: dict[str, type[Any]] = {
     "crypto": CryptoConfig,
     "offload": OffloadConfig,
     "compression": CompressionConfig,
+    "repair": RepairConfig,
+    "traffic": TrafficConfig,
     "control": ControlConfig,
     "log": LogConfig,
 }

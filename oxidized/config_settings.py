@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from oxidized import keys
-from oxidized.core.settings import CompressionSettings, PeerSettings, TunnelSettings
+from oxidized.core.plane import RepairMode
+from oxidized.core.settings import CompressionSettings, PeerSettings, RepairSettings, TunnelSettings
 from oxidized.errors import ConfigError, KeyFileError, Problem
 
 if TYPE_CHECKING:
-    from oxidized.config_schema import CompressionConfig, Config, PeerConfig
+    from oxidized.config_schema import CompressionConfig, Config, PeerConfig, RepairConfig
 
 MTU_AUTO_BYTES = 1420  # 1500 less IPv6 40, UDP 8, our 24, and 8 to spare for a PPPoE line
 
@@ -32,6 +33,8 @@ def settings_of(config: Config, environ: Mapping[str, str] | None = None) -> Tun
         max_handshakes_per_second=listen.max_handshakes_per_second if listen else 1,
         peers=tuple(_peer(peer) for peer in config.peers),
         compression=_compression(config.compression),
+        repair=_repair(config.repair),
+        class_rules=tuple(classed.rule for classed in config.traffic.classes),
     )
 
 
@@ -62,6 +65,17 @@ def _compression(compression: CompressionConfig) -> CompressionSettings:
         bundle_wait_voip_ns=compression.bundle_wait_voip.ns,
         bundle_wait_gaming_ns=compression.bundle_wait_gaming.ns,
         bundle_wait_other_ns=compression.bundle_wait_other.ns,
+    )
+
+
+def _repair(repair: RepairConfig) -> RepairSettings:
+    weight = 2 if repair.metered else 1
+    return RepairSettings(
+        mode=RepairMode[repair.mode.upper()],
+        overhead=repair.max_overhead / 100 / weight,
+        overhead_ordered=repair.max_overhead_bulk / 100 / weight,
+        order=repair.order,
+        predictor=repair.predictor,
     )
 
 

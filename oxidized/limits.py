@@ -9,6 +9,7 @@ PREFIXES_MAX = 65536  # allowed_ips over all peers: routes_max in oxi.h
 ADDRESSES_MAX = 64  # of the interface
 ENDPOINTS_MAX = 16  # of a peer
 PAYLOAD_FLOWS_MAX = 20  # of compression.payload: with at most three ports each within OXI_LZ_RULES_MAX
+CLASS_RULES_MAX = 64  # OXI_CLASS_RULES_MAX in oxi.h
 KEY_FILE_BYTES_MAX = 4096
 
 INTERFACE_NAME_CHARS_MAX = 15  # IFNAMSIZ less the final zero
@@ -18,6 +19,7 @@ CONTROL_CLIENTS_MAX = 32
 CONTROL_REQUEST_BYTES_MAX = 4096
 CONTROL_IDLE_S = 30.0  # a client that asks nothing, or does not read, for so long is let go
 CONTROL_RESPONSE_BYTES_MAX = 64 << 20
+FLOWS_SHOWN_MAX = 1024
 PING_COUNT_MAX = 10_000
 PING_INTERVAL_S_MIN = 0.01
 PING_INTERVAL_S_MAX = 60.0

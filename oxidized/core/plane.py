@@ -106,6 +106,32 @@ class Compression:
     rx_dictionaries: int = 0
 
 
+class RepairMode(IntEnum):
+    """How lost packets come back (OXI_REPAIR_*)."""
+
+    OFF = 0
+    ARQ = 1
+    FEC = 2
+    AUTO = 3
+
+
+class Order(IntEnum):
+    """Whether what follows a lost packet of an inner TCP flow waits for it (OXI_ORDER_*)."""
+
+    OFF = 0
+    ALWAYS = 1
+    REPAIRED = 2  # of peers that repair what they send
+
+
+class Regime(IntEnum):
+    """What a path loses, and why (OXI_REGIME_*)."""
+
+    CLEAN = 0
+    RANDOM = 1
+    BURSTY = 2
+    CONGESTED = 3
+
+
 @dataclass(frozen=True, slots=True)
 class SessionKeys:
     """Keys of epoch 0 of a new session, and what its packets may be; indices are 24 bits, keys 32 bytes.
@@ -137,7 +163,10 @@ class PlaneEvent:
 
 @dataclass(frozen=True, slots=True)
 class PathCounters:
-    """One path of one peer; packets are datagrams, bytes UDP payload, times nanoseconds (0: not known)."""
+    """One path of one peer; packets are datagrams, bytes UDP payload, times nanoseconds (0: not known).
+
+    `repairable_*`: of what is kept for repair, when it was sent for the first time (oxi.h).
+    """
 
     address: Address | None
     tx_packets: int
@@ -154,6 +183,35 @@ class PathCounters:
     rtt_latest_ns: int
     acks_sent: int
     acks_received: int
+    reported_packets: int = 0
+    missing_packets: int = 0
+    repairable_packets: int = 0
+    repairable_acked_packets: int = 0
+    repairable_acked_bytes: int = 0
+    repairable_lost_packets: int = 0
+    congestion_lost_packets: int = 0
+    kept_packets: int = 0
+    loss_ppm: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PathRow:
+    """What repair goes by of one path that is sent on; the fields of PathCounters with the same names."""
+
+    peer: int
+    path: int
+    repairable_packets: int
+    repairable_acked_packets: int
+    repairable_acked_bytes: int
+    repairable_lost_packets: int
+    congestion_lost_packets: int
+    kept_packets: int
+    acks_received: int
+    rtt_ns: int
+    rtt_var_ns: int
+    rtt_min_ns: int
+    rtt_latest_ns: int
+    loss_ppm: int
 
 
 @dataclass(frozen=True, slots=True)

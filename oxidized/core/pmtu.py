@@ -29,6 +29,7 @@ from enum import Enum
 from oxidized.core.plane import PeerCounters
 
 OVERHEAD_BYTES = 24  # header and tag of a data packet (PROTOCOL.md section 2)
+REPEAT_ROOM_BYTES = 8  # a repetition is so much larger than what it repeats, at the most (section 3.2)
 PING_BYTES = 18
 BASE_PAYLOAD_BYTES = 1280 + OVERHEAD_BYTES
 PAD_NONE_BYTES = OVERHEAD_BYTES + PING_BYTES  # payload of a datagram that holds a PING alone
@@ -113,8 +114,9 @@ class PathMtu:
 
     @property
     def payload_max(self) -> int:
-        """What the path is used with now."""
-        return self._upper if self.phase is Phase.FIRST else self._low
+        """What the path is used with now: so much below what passes that a full packet can be repeated."""
+        passes = self._upper if self.phase is Phase.FIRST else self._low
+        return max(passes - REPEAT_ROOM_BYTES, BASE_PAYLOAD_BYTES)
 
     @property
     def mtu_bytes(self) -> int:
@@ -136,21 +138,23 @@ class PathMtu:
         What was found on the way to the same place is the first guess, so that a new session loses nothing.
         """
         assert payload_max >= BASE_PAYLOAD_BYTES
-        if (place, payload_max) != (self._place, self._upper):
-            self._place, self._found = place, payload_max
+        is_least = payload_max == BASE_PAYLOAD_BYTES
+        upper = payload_max if is_least else payload_max + REPEAT_ROOM_BYTES
+        if (place, upper) != (self._place, self._upper):
+            self._place, self._found = place, upper
         guess = self._found
         self._headers_bytes = HEADERS_IPV6_BYTES if is_ipv6 else HEADERS_IPV4_BYTES
-        self._upper = payload_max
+        self._upper = upper
         self._low = BASE_PAYLOAD_BYTES
         self._raise_after_ns = RAISE_NS_MIN
-        if payload_max == BASE_PAYLOAD_BYTES:
+        if is_least:
             self._done(now_ns)
-        elif BASE_PAYLOAD_BYTES < guess < payload_max:
+        elif BASE_PAYLOAD_BYTES < guess < upper:
             self._low = guess
             self._raise_ns = now_ns + RAISE_NS_MIN
             self._ask(Phase.CONFIRM, guess, now_ns)
         else:
-            self._ask(Phase.FIRST, payload_max, now_ns)
+            self._ask(Phase.FIRST, upper, now_ns)
 
     def stop(self) -> None:
         """No session, or the carrier."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from oxidized.core.plane import Network, PayloadRule
+from oxidized.core.flows import ClassRule
+from oxidized.core.plane import Network, PayloadRule, RepairMode
 
 TransportPolicy = Literal["auto", "udp", "quic"]
 RetryPolicy = Literal["never", "under-load", "always"]
 HeaderPolicy = Literal["auto", "all", "off"]
+PredictorPolicy = Literal["auto", "lstm", "ge", "ewma", "off"]
 SuitePolicy = Literal["auto", "aes-256-gcm", "chacha20-poly1305"]
 
 STATIC_KEY_BYTES = 32  # Ed25519 seed and Ed25519 public key (RFC 8032)
@@ -59,9 +61,24 @@ class CompressionSettings:
     bundle_wait_other_ns: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class RepairSettings:
+    """`overhead`: repair packets per packet sent, at the most, of classes with a deadline;
+    `overhead_ordered`: of the others. `order`: TCP flows that come in are kept in order. `predictor`: what
+    foretells loss.
+    """
+
+    mode: RepairMode = RepairMode.AUTO
+    overhead: float = 1.2
+    overhead_ordered: float = 0.15
+    order: bool = True
+    predictor: PredictorPolicy = "auto"
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class TunnelSettings:
     """The whole tunnel. `accept`: take calls on our port; `retry` and the limit concern only those.
+    `class_rules`: the first that applies decides on a flow's class.
 
     No repr: it holds the private key.
     """
@@ -76,6 +93,8 @@ class TunnelSettings:
     max_handshakes_per_second: int
     peers: tuple[PeerSettings, ...]
     compression: CompressionSettings = CompressionSettings()
+    repair: RepairSettings = RepairSettings()
+    class_rules: tuple[ClassRule, ...] = ()
 
     def __post_init__(self) -> None:
         assert len(self.private_key) == STATIC_KEY_BYTES

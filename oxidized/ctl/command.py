@@ -59,9 +59,12 @@ def parser_make() -> argparse.ArgumentParser:
         "--check", action="store_true", help="exit 7 when a peer is down, 6 when all is not well"
     )
     show = verb(
-        "show", _show, "all of peers, paths, the packet path, drops, stages, compression; a FIELD for scripts"
+        "show",
+        _show,
+        "all of peers, paths, the packet path, drops, stages, compression, flows, repair; a FIELD",
     )
-    show.add_argument("words", nargs="*", metavar="[peer|path|plane|drops|stages|compression] [NAME] [FIELD]")
+    what = "[peer|path|plane|drops|stages|compression|flows|repair]"
+    show.add_argument("words", nargs="*", metavar=f"{what} [NAME|COUNT] [FIELD]")
     _verbs_that_wait(verb)
     reload = verb("reload", _reload, "read the configuration again and apply what needs no restart")
     reload.add_argument("--dry-run", action="store_true", help="only say what it would do")
@@ -169,11 +172,24 @@ def _health(status: Document) -> Exit:
 def _show(options: Options) -> int:
     from oxidized.ctl.show import Selection
 
+    if options.words[:1] == ["flows"]:
+        return _show_flows(options)
     selection = Selection(_ask(options, {"verb": "show"}), options.words)
     if options.json:
         _print_json(selection.document())
     else:
         sys.stdout.write(selection.dump() if options.dump else selection.text(_is_colored(options)))
+    return Exit.OK
+
+
+def _show_flows(options: Options) -> int:
+    from oxidized.ctl import flows
+
+    found = _ask(options, flows.request_of(options.words[1:]))
+    if options.json:
+        _print_json(found)
+    else:
+        sys.stdout.write(flows.dump(found) if options.dump else flows.text(found))
     return Exit.OK
 
 

@@ -59,7 +59,10 @@ PATH_DUMP = (
     "acked_packets",
     "lost_packets",
     "late_packets",
+    "repair_regime",
+    "repair_loss_ratio",
 )
+REGIMES = ("clean", "random", "bursty", "congested")  # from the best to the worst
 
 
 def safe(value: Any) -> str:
@@ -127,9 +130,12 @@ def peer_rtt_seconds(peer: Document) -> float | None:
 
 
 def _loss_cell(paths: Sequence[Document]) -> str:
+    """`0.8% bursty`: and how the worst path loses, unless it is clean."""
     acked = sum(path["acked_packets"] for path in paths)
     lost = sum(path["lost_packets"] for path in paths)
-    return ratio_text(lost / (acked + lost)) if acked + lost else "-"
+    worst = max((REGIMES.index(path["repair_regime"] or "clean") for path in paths), default=0)
+    kind = f" {REGIMES[worst]}" if worst else ""
+    return ratio_text(lost / (acked + lost)) + kind if acked + lost else "-"
 
 
 def table(rows: Sequence[Sequence[str]], color: bool) -> list[str]:
@@ -218,7 +224,9 @@ def path_line(path: Document) -> str:
         )
     if path["rtt_seconds"] is not None:
         parts.append(f"rtt {rtt_text(path['rtt_seconds'])}")
-    parts += [f"loss {ratio_text(path['loss_ratio'])}", f"mtu {path['mtu_bytes']}"]
+    kind = path["repair_regime"] if path["repair_regime"] != "clean" else None
+    parts.append(f"loss {ratio_text(path['loss_ratio'])}" + (f" ({safe(kind)})" if kind else ""))
+    parts.append(f"mtu {path['mtu_bytes']}")
     return ", ".join(parts)
 
 
@@ -227,7 +235,7 @@ def _block(title: str, pairs: Iterable[tuple[str, str | None]]) -> str:
 
 
 def plane_text(plane: Document) -> str:
-    numbers = {name: value for name, value in plane.items() if name != "drops"}
+    numbers = {name: value for name, value in plane.items() if name not in ("class_packets", "drops")}
     width = max(map(len, numbers), default=0)
     return "".join(f"{name.ljust(width)}  {value}\n" for name, value in numbers.items())
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from oxidized.ctl import layout
 from oxidized.ctl.client import Failure
+from oxidized.ctl.repair import repair_text
 
-WHAT = ("peer", "path", "plane", "drops", "stages", "compression")
+WHAT = ("peer", "path", "plane", "drops", "stages", "compression", "flows", "repair")
 SCHEMA = "oxidized.show/1"
 
 Document = dict[str, Any]
@@ -41,9 +42,9 @@ class Selection:
                     raise Failure("absent", f"no path {layout.safe(self._name)}")
                 return found
             case "plane":
-                return [self._named(self._status["plane"], "counter", hidden=("drops",))]
-            case "compression":
-                return [self._named(self._status["compression"], "value")]
+                return [self._named(self._status["plane"], "counter", hidden=("class_packets", "drops"))]
+            case "compression" | "repair":
+                return [self._named(self._status[self._what], "value")]
             case "stages":
                 found = [s for s in self._status["stages"] if self._name in (None, s["stage"])]
                 if not found:
@@ -82,7 +83,7 @@ class Selection:
         if self._field is not None:
             values = [self._field_of(item) for item in self._items]
             return {"schema": SCHEMA, "time": self._status["time"], "field": self._field, "values": values}
-        if self._what in ("plane", "drops", "compression"):
+        if self._what in ("plane", "drops", "compression", "repair"):
             return {"schema": SCHEMA, "time": self._status["time"], self._what: self._items[0]}
         plural = self._what if self._what == "stages" else f"{self._what}s"
         return {"schema": SCHEMA, "time": self._status["time"], plural: self._items}
@@ -93,7 +94,7 @@ class Selection:
         match self._what:
             case "path":
                 return "".join(map(layout.path_dump, self._items))
-            case "plane" | "compression":
+            case "plane" | "compression" | "repair":
                 return "".join(map(layout.dump_line, self._items[0].items()))
             case "drops":
                 return "".join(map(layout.dump_line, layout.drop_rows(self._items[0])))
@@ -110,10 +111,11 @@ class Selection:
             return layout.dump_line(self._items[0].values()) if only else layout.plane_text(self._items[0])
         if self._what == "drops":
             return layout.drops_text(self._items[0])
-        if self._what == "compression":
-            only = self._name is not None
-            values = self._items[0].values()
-            return layout.dump_line(values) if only else layout.compression_text(self._items[0])
+        if self._what in ("compression", "repair"):
+            if self._name is not None:
+                return layout.dump_line(self._items[0].values())
+            is_repair = self._what == "repair"
+            return repair_text(self._status) if is_repair else layout.compression_text(self._items[0])
         if self._what == "stages":
             return layout.stages_text(self._items)
         if self._what == "path":

@@ -15,7 +15,7 @@ from pathlib import Path
 from cffi import FFI
 
 ROOT = Path(__file__).resolve().parents[2]
-HEADER = ROOT / "native" / "include" / "oxi.h"
+HEADERS = [ROOT / "native" / "include" / name for name in ("oxi.h", "oxi_parts.h")]
 
 WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter"]  # ./dev lint is stricter on what is ours
 HARDENED = ["-O3", "-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
@@ -31,10 +31,10 @@ SANITIZED = [
 
 
 def declarations(header: str) -> str:
-    """The text between the cffi marks of oxi.h. ValueError unless each mark stands there exactly once."""
+    """The text between the cffi marks of a header. ValueError unless each mark stands there exactly once."""
     parts = re.split(r"^/\* cffi: (?:begin|end) \*/$", header, flags=re.MULTILINE)
     if len(parts) != 3:
-        raise ValueError(f"{HEADER}: {len(parts) - 1} cffi marks, expected one 'begin' and one 'end'")
+        raise ValueError(f"{len(parts) - 1} cffi marks, expected one 'begin' and one 'end'")
     return parts[1]
 
 
@@ -52,7 +52,8 @@ def dependencies() -> list[str]:
 def make_builder(is_sanitized: bool) -> FFI:
     """The cffi builder that setuptools runs; it compiles with the working directory at the root."""
     ffi = FFI()
-    ffi.cdef(declarations(HEADER.read_text(encoding="utf-8")))
+    for header in HEADERS:
+        ffi.cdef(declarations(header.read_text(encoding="utf-8")))
     ffi.set_source(
         "oxidized.ffi._oxi",
         '#include "oxi.h"',

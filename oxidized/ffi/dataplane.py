@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
+from oxidized.core.flows import TRAFFIC_CLASSES, ClassRule, Flow
 from oxidized.core.oracle import OracleCounters, OracleWeights, Verdict
 from oxidized.core.plane import (
     CARRIER,
@@ -20,16 +21,21 @@ from oxidized.core.plane import (
     EventType,
     Network,
     Offload,
+    Order,
     PathCounters,
+    PathRow,
     PayloadRule,
     PeerCounters,
     PlaneEvent,
+    Regime,
+    RepairMode,
     SessionKeys,
     Suite,
     Super,
 )
 from oxidized.errors import NativeError
 from oxidized.ffi._oxi import ffi, lib
+from oxidized.ffi.flows import CLASS_NAMES, FLOWS_MAX, flow_read, rules_write
 from oxidized.ffi.headers import HEADER_PROFILES
 from oxidized.ffi.lz import LZ_DICTIONARIES, LZ_DIGEST
 from oxidized.ffi.names import BATCH_MAX, DATAGRAM_MAX, DROP_REASONS, STAGES, check
@@ -37,7 +43,14 @@ from oxidized.ffi.oracle import oracle_model
 
 _CONTROL_STRIDE: Final = int(lib.OXI_CONTROL_MAX)
 _BY_DICTIONARY: Final = {"payload_packets", "payload_bytes", "pressed_bytes"}  # of oxi_compression_stats
+_ROW_FIELDS: Final = [name for name, _ in ffi.typeof("oxi_path_row").fields]
+_ROW_WORDS: Final = len(_ROW_FIELDS)
+assert _ROW_FIELDS == list(PathRow.__dataclass_fields__) and ffi.sizeof("oxi_path_row") == 8 * _ROW_WORDS
+PATH_ROWS_MAX: Final = 256
 _DIRECTIONS: Final = ("transmit", "receive_datagram", "receive")
+_ARRAYS: Final = {"class_packets", "drops"}  # of oxi_stats
+
+
 @dataclass(frozen=True, slots=True)
 class AeadLibrary:
     """A crypto library. `version`: "" not found; `trouble`: why it can not be used, "": it can."""
@@ -126,7 +139,9 @@ class DataPlane:
         hold_ns: tuple[int, int, int] = (0, 0, 0),
         flows: int = 0,
         all_headers: bool = False,
+        order: int = Order.OFF,
         compress_payload: bool = False,
+        repair_bytes: int = 0,
         hash_key: int = 0,
         library: str = "auto",
     ) -> None:
@@ -139,10 +154,13 @@ class DataPlane:
         conf.rekey_packets = rekey_packets
         conf.key_packets_max = key_packets_max
         conf.key_age_ns_max = key_age_ns_max
-        conf.hold_ns = hold_ns
+        voip_ns, gaming_ns, other_ns = hold_ns
+        conf.hold_ns = (voip_ns, gaming_ns, other_ns, other_ns, other_ns, other_ns)
         conf.flows = flows
         conf.headers = lib.OXI_HEADERS_ALL if all_headers else lib.OXI_HEADERS_AUTO
+        conf.order = order
         conf.compress_payload = compress_payload
+        conf.repair_bytes = repair_bytes
         conf.hash_key = hash_key
         conf.aead = _AEADS[library]
         self._dp = lib.oxi_dp_new(conf)
@@ -162,6 +180,8 @@ class DataPlane:
         self._peer_stats = ffi.new("oxi_peer_stats *")
         self._stats = ffi.new("oxi_stats *")
         self._out = ffi.new("uint32_t *")
+        self._rows = ffi.new("oxi_path_row[]", PATH_ROWS_MAX)
+        self._row_words = ffi.cast("uint64_t *", self._rows)
 
     def close(self) -> None:
         """Stops the io thread and frees everything; idempotent."""
@@ -264,6 +284,43 @@ class DataPlane:
             found[name] = dict(zip(names, map(int, value), strict=True)) if is_array else int(value)
         return found
 
+    def repair_set(self, mode: RepairMode, *, overhead: float = 1.0, overhead_ordered: float = 0.15) -> None:
+        """How lost packets come back; needs `repair_bytes`. `overhead*`: repair packets per packet sent, of
+        classes with a deadline and of the others.
+        """
+        conf = ffi.new("oxi_repair_conf *")
+        conf.mode = mode
+        conf.overhead_permille = round(1000 * overhead)
+        conf.overhead_ordered_permille = round(1000 * overhead_ordered)
+        check(lib.oxi_repair_set(self._dp, conf), "repair_set")
+
+    def repair_wish(
+        self, now_ns: int, peer: int, path: int, *, regime: Regime, redundancy: float, copies: int
+    ) -> None:
+        """What is wanted of a path for the next 1.5 s; `redundancy` 0..1 repair symbols per packet."""
+        permille = round(1000 * redundancy)
+        result = lib.oxi_repair_wish(self._dp, now_ns, peer, path, regime, permille, copies)
+        check(result, "repair_wish")
+
+    def repair_stats(self) -> dict[str, Any]:
+        """Every field of `oxi_repair_stats`; arrays as traffic class -> number."""
+        native = ffi.new("oxi_repair_stats *")
+        check(lib.oxi_repair_stats_read(self._dp, native), "repair_stats_read")
+        found: dict[str, Any] = {}
+        for name, field in ffi.typeof("oxi_repair_stats").fields:
+            value = getattr(native, name)
+            is_array = field.type.kind == "array"
+            found[name] = dict(zip(TRAFFIC_CLASSES, map(int, value), strict=True)) if is_array else int(value)
+        return found
+
+    def path_rows(self, since_ns: int) -> list[PathRow]:
+        """Of paths that have kept something for repair, and whose peer was sent anything since then; at most
+        PATH_ROWS_MAX.
+        """
+        count = check(lib.oxi_paths_read(self._dp, since_ns, self._rows, PATH_ROWS_MAX), "paths_read")
+        words = ffi.unpack(self._row_words, count * _ROW_WORDS)
+        return [PathRow(*words[at : at + _ROW_WORDS]) for at in range(0, len(words), _ROW_WORDS)]
+
     # ---- pings, events, control and carrier datagrams ----
 
     def ping(
@@ -336,11 +393,13 @@ class DataPlane:
     # ---- counters ----
 
     def stats(self) -> dict[str, Any]:
-        """Every scalar of `oxi_stats` by its name, and "drops": direction -> reason -> packets."""
+        """Every scalar of `oxi_stats` by its name, "class_packets": class -> packets, and "drops":
+        direction -> reason -> packets."""
         check(lib.oxi_stats_read(self._dp, self._stats), "stats_read")
         native = self._stats
-        fields = [name for name, _ in ffi.typeof("oxi_stats").fields if name != "drops"]
+        fields = [name for name, _ in ffi.typeof("oxi_stats").fields if name not in _ARRAYS]
         found: dict[str, Any] = {name: int(getattr(native, name)) for name in fields}
+        found["class_packets"] = dict(zip(CLASS_NAMES, map(int, native.class_packets), strict=True))
         found["drops"] = {
             direction: {reason: int(native.drops[d][r]) for r, reason in enumerate(DROP_REASONS)}
             for d, direction in enumerate(_DIRECTIONS)
@@ -385,6 +444,19 @@ class DataPlane:
     def offload(self) -> Offload:
         """What is in use now: the packet path gives up what the kernel refuses."""
         return Offload(self.stats()["offload"])
+
+    # ---- traffic classes ----
+
+    def classes_set(self, rules: Sequence[ClassRule]) -> None:
+        """The first rule that applies decides on the class of a flow. Replaces all."""
+        check(lib.oxi_classes_set(self._dp, rules_write(rules), len(rules)), "classes_set")
+
+    def flows(self, now_ns: int) -> list[Flow]:
+        """All flows that are known of those we send, in no order."""
+        room = self.workers * FLOWS_MAX
+        native = ffi.new("oxi_flow[]", room)
+        count = check(lib.oxi_flows_read(self._dp, now_ns, native, room), "flows_read")
+        return [flow_read(native[i]) for i in range(count)]
 
     # ---- the compression oracle ----
 

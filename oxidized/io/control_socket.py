@@ -42,6 +42,7 @@ class Control(Protocol):
     """What the daemon does for those who ask."""
 
     def status(self) -> Document: ...
+    def flows(self, limit: int) -> Document: ...
     async def ping(self, peer: str, timeout_s: float) -> float | None: ...
     async def wait(self, peer: str | None, timeout_s: float) -> bool: ...
     async def reload(self, dry_run: bool) -> Document: ...
@@ -122,6 +123,7 @@ class _Client:
         self._verbs: dict[str, Callable[[Document], Awaitable[None]]] = {
             "status": self._status,
             "show": self._status,
+            "flows": self._flows,
             "ping": self._ping,
             "wait": self._wait,
             "reload": self._reload,
@@ -175,6 +177,10 @@ class _Client:
 
     async def _status(self, request: Document) -> None:
         await self._send(self._handler.status())
+
+    async def _flows(self, request: Document) -> None:
+        limit = int(_number(request, "limit", 1, limits.FLOWS_SHOWN_MAX, 20))
+        await self._send(self._handler.flows(limit))
 
     async def _metrics(self, request: Document) -> None:
         await self._send({"schema": "oxidized.metrics/1", "text": self._handler.metrics()})

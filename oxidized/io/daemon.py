@@ -35,7 +35,8 @@ from oxidized.core.events import (
     TunnelEvent,
 )
 from oxidized.core.plane import Address, Offload, Suite
-from oxidized.core.settings import CompressionSettings, PeerSettings, TunnelSettings
+from oxidized.core.repair_health import RepairHealth
+from oxidized.core.settings import PeerSettings, TunnelSettings
 from oxidized.core.tunnel import Tunnel
 from oxidized.errors import Absent, ConfigError, Exit, NativeError, Problem
 from oxidized.ffi.dataplane import DataPlane, aead_library
@@ -43,44 +44,21 @@ from oxidized.io import clock, logs, sd_notify
 from oxidized.io.control_socket import ControlSocket
 from oxidized.io.driver import Driver
 from oxidized.io.failure import StartError
+from oxidized.io.flow_status import flows_document
 from oxidized.io.metrics import MetricsServer, render
 from oxidized.io.netlink import Netlink, reverse_path_is_strict
 from oxidized.io.netplan import Plan, plan_make
 from oxidized.io.offload import gro_enable, offloads_choose, wants_header
-from oxidized.io.reload import Bounds, Outcome, PeerSteps, Target, compare, peer_steps
+from oxidized.io.reload import Outcome, PeerSteps, Target, compare, peer_steps
 from oxidized.io.resolver import Resolver, endpoint_split
+from oxidized.io.room import bounds_of, compression_bounded, plane_make
 from oxidized.io.sockets import UdpSockets
 from oxidized.io.status import PeerFacts, Snapshot, document
+from oxidized.io.steering import SteeringLoop
 from oxidized.io.tun import tun_open
 from oxidized.keys import public_of, public_text
-from oxidized.limits import PEERS_MAX, PREFIXES_MAX
 from oxidized.ml.oracle import OracleChoice
 from oxidized.ml.oracle import choose as oracle_choose
-
-# Room for peers and prefixes that a reload adds: twice what is there at start, and never less than this.
-PEERS_MIN_EDGE = 8
-PEERS_MIN_HUB = 64
-ROUTES_MIN = 1024
-
-# The packet path's memory, of one worker. Contexts for headers, of all peers that there is room for, get what
-# the rest leaves: a hub of many peers keeps fewer for each.
-PLANE_BYTES_MAX = 16 << 20
-REST_BYTES = 5_550_000  # packets, rings, what sockets read into
-REST_BYTES_LARGE = 8_450_000  # the same, of large packets
-INDEX_BYTES = 810_000  # the dictionaries, where payloads are compressed
-PEER_BYTES = 63_000  # sessions and send times
-CONTEXT_BYTES = 1210  # of one flow, both directions
-FLOWS_MIN = 16
-
-# Packet buffers: some rounds of trains at the sockets. Of large packets fewer make a train.
-POOL_PKTS = 1024
-POOL_PKTS_LARGE = 512
-LARGE_MTU_BYTES = 4096
-
-# PROTOCOL.md section 4: nothing is sealed beyond these.
-KEY_PACKETS_MAX = 1 << 28
-KEY_AGES_MAX = 5  # times rekey_after, and at least:
-KEY_AGE_NS_MIN = 600 * 10**9  # a rekey must outlive a control connection that has to be made anew
 
 WATCH_S = 5.0  # without a watchdog; the C thread turns at least once a second
 SUITE_NAMES = {Suite.AES_256_GCM: "aes-256-gcm", Suite.CHACHA20_POLY1305: "chacha20-poly1305"}
@@ -91,22 +69,6 @@ STRICT_REVERSE_PATH = (
 )
 
 log = logging.getLogger("oxidized.daemon")
-
-
-def _peer_room(settings: TunnelSettings) -> int:
-    peers_min = PEERS_MIN_HUB if settings.accept else PEERS_MIN_EDGE
-    return min(max(2 * len(settings.peers), peers_min), PEERS_MAX)
-
-
-def compression_bounded(settings: TunnelSettings) -> CompressionSettings:
-    """As asked for, with as many contexts for headers as there is memory for; none with `headers` off."""
-    compression = settings.compression
-    peers = _peer_room(settings)
-    rest_bytes = REST_BYTES if settings.mtu_bytes < LARGE_MTU_BYTES else REST_BYTES_LARGE
-    rest_bytes += INDEX_BYTES if compression.rules else 0
-    most = (PLANE_BYTES_MAX - rest_bytes - peers * PEER_BYTES) // (CONTEXT_BYTES * (peers + 1))
-    flows = 0 if compression.headers == "off" else min(compression.flows, max(most, FLOWS_MIN))
-    return replace(compression, flows=flows)
 
 
 class Daemon:
@@ -127,6 +89,7 @@ class Daemon:
         self._waiting: set[asyncio.Future[None]] = set()
         self._heartbeats = -1
         self._is_beating = True
+        self._repair_health = RepairHealth()
 
     # ---- life ----
 
@@ -188,12 +151,17 @@ class Daemon:
         self._plane.offload_set(self._offloads.on)
         if self._settings.compression.rules:
             self._plane.compression_set(self._settings.compression.rules)
+        self._repair_apply()
+        self._steering = SteeringLoop(self._plane, self._settings.repair)
+        self._plane.classes_set(self._settings.class_rules)
         self._plane.start(tun_fds, self._sockets.fds, tun_has_header=has_header)
         self._driver.start()
         await self._serve(undo)
         self._spawn(self._watch(), "watchdog")
         if self._settings.compression.rules:
             self._spawn(self._oracle_load(), "oracle")
+        self._steering.start()
+        undo.callback(self._steering.stop)
         log.info("%s is up: %s", interface.name, self._ports())
         log.info("offloads: %s", self._offloads)
         library = self._library()
@@ -217,37 +185,16 @@ class Daemon:
         return ", ".join(str(Address(ip=ip, port=port)) for ip, port in self._sockets.bound)
 
     def _plane_make(self) -> DataPlane:
-        settings = self._settings
         if trouble := aead_library("openssl").trouble:
             raise StartError(f"nothing here can be trusted with a key: openssl: {trouble}")
-        routes = sum(len(peer.allowed_ips) for peer in settings.peers)
-        self._bounds = Bounds(
-            mtu_bytes=settings.mtu_bytes,
-            rekey_after_ns=settings.rekey_after_ns,
-            rekey_packets=settings.rekey_packets,
-            peers=_peer_room(settings),
-            routes=min(max(2 * routes, ROUTES_MIN), PREFIXES_MAX),
-        )
-        compression = settings.compression
-        return DataPlane(
-            peers_max=self._bounds.peers,
-            routes_max=self._bounds.routes,
-            pool_pkts=POOL_PKTS if settings.mtu_bytes < LARGE_MTU_BYTES else POOL_PKTS_LARGE,
-            workers=self._config.interface.workers,
-            mtu_bytes=settings.mtu_bytes,
-            rekey_packets=settings.rekey_packets,
-            key_packets_max=KEY_PACKETS_MAX,
-            key_age_ns_max=max(KEY_AGES_MAX * settings.rekey_after_ns, KEY_AGE_NS_MIN),
-            hold_ns=(
-                compression.bundle_wait_voip_ns,
-                compression.bundle_wait_gaming_ns,
-                compression.bundle_wait_other_ns,
-            ),
-            flows=compression.flows,
-            all_headers=compression.headers == "all",
-            compress_payload=bool(compression.rules),
-            hash_key=int.from_bytes(os.urandom(8)),
-            library=self._config.crypto.library,
+        self._bounds = bounds_of(self._settings)
+        interface, crypto = self._config.interface, self._config.crypto
+        return plane_make(self._settings, self._bounds, interface.workers, crypto.library)
+
+    def _repair_apply(self) -> None:
+        repair = self._settings.repair
+        self._plane.repair_set(
+            repair.mode, overhead=repair.overhead, overhead_ordered=repair.overhead_ordered
         )
 
     async def _oracle_load(self) -> None:
@@ -362,6 +309,7 @@ class Daemon:
             beats = int(self._plane.stats()["heartbeats"])
             self._is_beating = beats != self._heartbeats
             self._heartbeats = beats
+            self._repair_health.sample(clock.monotonic_ns(), self._plane.repair_stats())
             if self._is_beating:
                 sd_notify.notify("WATCHDOG=1")
             await asyncio.sleep(interval_s)
@@ -388,6 +336,8 @@ class Daemon:
             },
             offloads=self._offloads,
             compression=self._compression(),
+            repair=self._repair(),
+            steered=self._steering.path,
             health=self._health(),
         )
         return document(snapshot)
@@ -427,6 +377,17 @@ class Daemon:
             "oracle_reason": oracle.trouble,
         }
 
+    def _repair(self) -> dict[str, Any]:
+        """How it is configured, and what foretells loss; the counters are added by the document."""
+        repair, settings = self._config.repair, self._settings.repair
+        return {
+            "mode": repair.mode,
+            "max_overhead_ratio": settings.overhead,
+            "max_overhead_bulk_ratio": settings.overhead_ordered,
+            "order": settings.order,
+            "predictor": self._steering.describe(),
+        }
+
     def _facts(self, peer: PeerSettings) -> PeerFacts:
         return PeerFacts(
             allowed_ips=tuple(str(prefix) for prefix in peer.allowed_ips),
@@ -438,7 +399,13 @@ class Daemon:
         lines = [] if self._is_beating else ["the packet path stands still"]
         if self._driver.faults:
             lines.append(f"{self._driver.faults} internal errors: see the log, and please report them")
-        return lines
+        return lines + self._repair_health.lines() + self._steering.health()
+
+    def flows(self, limit: int) -> dict[str, Any]:
+        """`oxidized.flows/1`."""
+        now_ns = clock.monotonic_ns()
+        names = {peer.plane_peer: peer.name for peer in self._tunnel.status(now_ns)}
+        return flows_document(self._plane.flows(now_ns), names, now_ns, limit)
 
     def metrics(self) -> str:
         return render(self.status())
@@ -518,6 +485,11 @@ class Daemon:
         self._config, self._settings = target.config, new
         if target.config.log.level != before.log.level:
             logs.set_level(target.config.log.level)
+        if new.repair != old.repair:
+            self._repair_apply()
+            self._steering.settings_set(new.repair)
+        if new.class_rules != old.class_rules:
+            self._plane.classes_set(new.class_rules)
         steps = peer_steps(old.peers, new.peers)
         self._driver.do(lambda tunnel, now_ns: _take(tunnel, new, steps, now_ns))
         for name in steps.remove:

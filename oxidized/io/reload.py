@@ -107,6 +107,7 @@ def compare(old: tuple[Config, TunnelSettings], new: tuple[Config, TunnelSetting
         settings,
         private_key=old_settings.private_key,
         accept=old_settings.accept,
+        repair=dataclasses.replace(settings.repair, order=old_settings.repair.order),
         mtu_bytes=settings.mtu_bytes if settings.mtu_bytes <= bounds.mtu_bytes else old_settings.mtu_bytes,
         rekey_packets=old_settings.rekey_packets,
         rekey_after_ns=min(settings.rekey_after_ns, bounds.rekey_after_ns),

@@ -7,13 +7,14 @@ keeps without a lock, and never touches the packet path.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from oxidized.core.events import PeerStatus
 from oxidized.core.oracle import OracleCounters
-from oxidized.core.plane import Offload, PathCounters, PeerCounters
+from oxidized.core.plane import Offload, PathCounters, PeerCounters, Regime
+from oxidized.core.steering import WISH_NS, Steered
 from oxidized.io import clock
 from oxidized.io.offload import Offloads
 from oxidized.keys import public_text
@@ -23,6 +24,7 @@ SCHEMA = "oxidized.status/1"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 REASON_REFUSED = "given up: the kernel refused it while it ran"
 REASON_LOST = "given up: trains were lost on the way, and single datagrams were not"
+LOSSY_RATIO = 0.001  # LOSSY_PPM of limits.h: the packet path's own rule
 _STATES_WELL = ("up", "disabled")
 
 
@@ -33,6 +35,7 @@ class CounterSource(Protocol):
     def stats(self) -> dict[str, Any]: ...
     def stage_times(self) -> list[dict[str, Any]]: ...
     def compression_stats(self) -> dict[str, Any]: ...
+    def repair_stats(self) -> dict[str, Any]: ...
     def oracle_counters(self) -> OracleCounters: ...
 
 
@@ -61,6 +64,8 @@ class Snapshot:
     config: dict[str, Any]
     offloads: Offloads
     compression: dict[str, Any]
+    repair: dict[str, Any]
+    steered: Callable[[int, int], Steered | None]
     health: list[str] = field(default_factory=list)
 
 
@@ -83,6 +88,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "stages": snapshot.plane.stage_times(),
         "offload": offload_states(snapshot.offloads, plane),
         "compression": _compression(snapshot),
+        "repair": {**snapshot.repair, **snapshot.plane.repair_stats()},
         "control": dict(snapshot.control),
         "config": snapshot.config,
         "process": process(),
@@ -152,16 +158,21 @@ def _peer(snapshot: Snapshot, status: PeerStatus, wall_seconds: float) -> dict[s
         "transmit_bytes": counters.tx_bytes if counters else 0,
         "receive_packets": counters.rx_packets if counters else 0,
         "transmit_packets": counters.tx_packets if counters else 0,
-        "paths": _paths(status, counters) if counters else [],
+        "paths": _paths(snapshot, status, counters) if counters else [],
     }
 
 
-def _paths(status: PeerStatus, counters: PeerCounters) -> list[dict[str, Any]]:
+def _paths(snapshot: Snapshot, status: PeerStatus, counters: PeerCounters) -> list[dict[str, Any]]:
     """Path 0 always (the default path), further ones only when they have an address."""
     paths = []
     for index, path in enumerate(counters.paths):
         if index == 0 or path.address is not None:
-            paths.append(_path(status, path, "default" if index == 0 else f"path{index}"))
+            name = "default" if index == 0 else f"path{index}"
+            assert status.plane_peer is not None
+            steered = snapshot.steered(status.plane_peer, index)
+            is_off = snapshot.repair["mode"] == "off"
+            repair = {} if is_off else _path_repair(path, steered, snapshot.now_ns)
+            paths.append({**_path(status, path, name), **_NO_REPAIR, **repair})
     return paths
 
 
@@ -189,6 +200,44 @@ def _path(status: PeerStatus, path: PathCounters, name: str) -> dict[str, Any]:
         "lost_packets": path.lost_packets,
         "late_packets": path.late_packets,
         "ce_packets": path.ce_packets,
+    }
+
+
+_NO_REPAIR: dict[str, Any] = {
+    "repair_regime": None,
+    "repair_by": "",
+    "repair_redundancy_ratio": None,
+    "repair_copies": None,
+    "repair_loss_ratio": None,
+    "loss_probability": None,
+    "congestion_probability": None,
+    "kept_packets": 0,
+    "repairable_packets": 0,
+    "repairable_lost_packets": 0,
+    "congestion_lost_packets": 0,
+}
+
+
+def _path_repair(path: PathCounters, steered: Steered | None, now_ns: int) -> dict[str, Any]:
+    """How it is repaired: by the last wish, or by the packet path's own rule where there is none."""
+    found: dict[str, Any] = {
+        "repair_loss_ratio": path.loss_ppm / 1e6,
+        "kept_packets": path.kept_packets,
+        "repairable_packets": path.repairable_packets,
+        "repairable_lost_packets": path.repairable_lost_packets,
+        "congestion_lost_packets": path.congestion_lost_packets,
+    }
+    if steered is None or steered.wish is None or now_ns - steered.wished_ns > WISH_NS:
+        regime = Regime.RANDOM if path.loss_ppm / 1e6 >= LOSSY_RATIO else Regime.CLEAN
+        return {**found, "repair_regime": regime.name.lower(), "repair_by": "own rule"}
+    return {
+        **found,
+        "repair_regime": steered.wish.regime.name.lower(),
+        "repair_by": "predictor",
+        "repair_redundancy_ratio": steered.wish.redundancy,
+        "repair_copies": steered.wish.copies,
+        "loss_probability": round(steered.loss_probability, 4),
+        "congestion_probability": round(steered.congestion_probability, 4),
     }
 
 

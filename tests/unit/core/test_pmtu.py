@@ -22,6 +22,7 @@ from oxidized.core.pmtu import (
     PAD_NONE_BYTES,
     RAISE_NS_MAX,
     RAISE_NS_MIN,
+    REPEAT_ROOM_BYTES,
     ROUND_NS_MIN,
     SLOW_NS_MAX,
     PathMtu,
@@ -32,6 +33,13 @@ S = 10**9
 MS = 10**6
 UPPER = 1444
 RTT_NS = 40 * MS
+
+
+def passing(search: PathMtu) -> int:
+    """The size that is taken to pass; packets leave room for a repetition below it, if they can."""
+    passes = search._upper if search.phase is Phase.FIRST else search._low
+    assert search.payload_max == max(passes - REPEAT_ROOM_BYTES, BASE_PAYLOAD_BYTES)
+    return passes
 
 
 @dataclass
@@ -54,16 +62,17 @@ class Path:
         self.answers: list[tuple[int, int]] = []
 
     def start(self, upper: int = UPPER, *, place: str = "192.0.2.1", is_ipv6: bool = False) -> None:
-        self.search.start(upper, place=place, is_ipv6=is_ipv6, now_ns=self.now_ns)
+        payload_max = max(upper - REPEAT_ROOM_BYTES, BASE_PAYLOAD_BYTES)
+        self.search.start(payload_max, place=place, is_ipv6=is_ipv6, now_ns=self.now_ns)
         self.note()
 
     def note(self) -> None:
-        if not self.sizes or self.sizes[-1][1] != self.search.payload_max:
-            self.sizes.append((self.now_ns, self.search.payload_max))
+        if not self.sizes or self.sizes[-1][1] != passing(self.search):
+            self.sizes.append((self.now_ns, passing(self.search)))
 
     def counters(self) -> PeerCounters:
         sent = self.now_ns // MS * 2 if self.is_busy else 0
-        passed = sent if self.search.payload_max <= self.limit else sent // 3
+        passed = sent if passing(self.search) <= self.limit else sent // 3
         bytes_sent = sent * self.packet_bytes
         path = PathCounters(
             None, sent, bytes_sent, 0, 0, passed, 0, 0, 0, self.rtt_ns, 0, self.rtt_ns, self.rtt_ns, 0, 0
@@ -103,7 +112,7 @@ class Path:
 
     def fits(self) -> bool:
         """Within what passes, and as close as a search ends."""
-        payload = self.search.payload_max
+        payload = passing(self.search)
         best = max(min(self.limit, self.search._upper), BASE_PAYLOAD_BYTES)
         return payload <= max(self.limit, BASE_PAYLOAD_BYTES) and best - payload < GRANULE_BYTES
 
@@ -111,24 +120,24 @@ class Path:
 def test_a_normal_path_costs_one_round() -> None:
     path = Path()
     path.start()
-    assert path.search.payload_max == UPPER, "packets of full size go out at once"
+    assert passing(path.search) == UPPER, "packets of full size go out at once"
     path.run(5)
     assert [size for _, size in path.rounds] == [UPPER]
-    assert path.search.phase is Phase.DONE and path.search.payload_max == UPPER
+    assert path.search.phase is Phase.DONE and passing(path.search) == UPPER
 
 
 def test_what_can_not_be_smaller_is_never_asked_for() -> None:
     path = Path(limit=1200)
     path.start(BASE_PAYLOAD_BYTES)
     path.run(3600)
-    assert path.rounds == [] and path.search.payload_max == BASE_PAYLOAD_BYTES
+    assert path.rounds == [] and passing(path.search) == BASE_PAYLOAD_BYTES
 
 
 def test_a_narrow_path_is_found_out() -> None:
     path = Path(limit=1372)
     path.start()
     path.run(10)
-    assert path.search.payload_max == 1372
+    assert passing(path.search) == 1372
     sizes = [size for _, size in path.sizes]
     assert sizes[0] == UPPER and sizes[1] == BASE_PAYLOAD_BYTES and sizes[1:] == sorted(sizes[1:])
     down_ns = path.sizes[1][0] - path.sizes[0][0]
@@ -142,7 +151,7 @@ def test_well_known_sizes_are_found_exactly(mtu: int, is_ipv6: bool) -> None:
     path = Path(limit=mtu - headers)
     path.start(is_ipv6=is_ipv6)
     path.run(20)
-    assert path.search.payload_max == min(max(mtu - headers, BASE_PAYLOAD_BYTES), UPPER)
+    assert passing(path.search) == min(max(mtu - headers, BASE_PAYLOAD_BYTES), UPPER)
 
 
 @pytest.mark.parametrize("limit", range(1200, 1460, 7))
@@ -165,13 +174,13 @@ def test_nothing_is_learnt_where_nothing_is_answered() -> None:
     path = Path(loss=1.0)
     path.start()
     path.run(600)
-    assert path.search.payload_max == UPPER and path.search.phase is Phase.FIRST
+    assert passing(path.search) == UPPER and path.search.phase is Phase.FIRST
     gaps = [b - a for (a, _), (b, _) in pairwise(path.rounds)]
     assert gaps == sorted(gaps) and gaps[0] == ROUND_NS_MIN and gaps[-1] <= SLOW_NS_MAX
     assert len(path.rounds) < 60
     path.loss = 0.0
     path.run(SLOW_NS_MAX / S)
-    assert path.search.phase is Phase.DONE and path.search.payload_max == UPPER
+    assert path.search.phase is Phase.DONE and passing(path.search) == UPPER
 
 
 def test_a_path_that_becomes_narrow_is_noticed() -> None:
@@ -219,7 +228,7 @@ def test_searches_upwards_ever_more_rarely() -> None:
     starts = [b for a, b in pairwise(tries) if b - a > 10 * S]
     gaps = [b - a for a, b in pairwise(starts)]
     assert gaps[0] < 3 * RAISE_NS_MIN and RAISE_NS_MAX <= gaps[-1] < RAISE_NS_MAX + 30 * S
-    assert path.search.payload_max == 1372 and all(size <= 1372 for _, size in path.sizes[1:])
+    assert passing(path.search) == 1372 and all(size <= 1372 for _, size in path.sizes[1:])
 
 
 def test_a_path_that_becomes_wide_is_noticed() -> None:
@@ -228,7 +237,7 @@ def test_a_path_that_becomes_wide_is_noticed() -> None:
     path.run(3600)
     path.limit = 1500
     path.run((RAISE_NS_MAX + 30 * S) / S)
-    assert path.search.payload_max == UPPER
+    assert passing(path.search) == UPPER
 
 
 def test_silence_stops_the_search_and_a_word_resumes_it() -> None:
@@ -242,7 +251,7 @@ def test_silence_stops_the_search_and_a_word_resumes_it() -> None:
     path.loss = 0.0
     path.search.heard(path.now_ns)
     path.run(1)
-    assert path.search.phase is Phase.DONE and path.search.payload_max == UPPER
+    assert path.search.phase is Phase.DONE and passing(path.search) == UPPER
 
 
 def test_heard_again_the_size_is_put_to_the_test_at_once() -> None:
@@ -276,7 +285,7 @@ def test_a_new_session_to_the_same_place_begins_with_what_was_found() -> None:
     path = Path(limit=1372)
     path.start()
     path.run(10)
-    found = path.search.payload_max
+    found = passing(path.search)
     path.search.stop()
     path.sizes.clear()
     path.start()
@@ -296,7 +305,7 @@ def test_what_was_found_there_is_still_put_to_the_test() -> None:
     path.limit = 9216
     path.start()
     path.run(60)
-    assert path.search.payload_max == UPPER
+    assert passing(path.search) == UPPER
 
 
 def test_another_place_may_take_more() -> None:
@@ -304,9 +313,9 @@ def test_another_place_may_take_more() -> None:
     path.start()
     path.run(10)
     path.start(place="192.0.2.2")
-    assert path.search.payload_max == UPPER
+    assert passing(path.search) == UPPER
     path.start()
-    assert path.search.payload_max == UPPER, "of the first one nothing is remembered"
+    assert passing(path.search) == UPPER, "of the first one nothing is remembered"
 
 
 def test_off_means_off() -> None:
@@ -324,12 +333,12 @@ def test_tokens_that_we_never_sent_mean_nothing(token: int, phase: str) -> None:
     if phase != "off":
         path.start()
         path.run(0 if phase == "first" else 20)
-    before = (path.search.phase, path.search.payload_max, path.search.next_ns)
+    before = (path.search.phase, passing(path.search), path.search.next_ns)
     serial = token >> 16
     path.search.answered(token, path.now_ns)
     if serial > path.search._serial or phase == "off":
-        assert (path.search.phase, path.search.payload_max, path.search.next_ns) == before
-    assert BASE_PAYLOAD_BYTES <= path.search.payload_max <= UPPER
+        assert (path.search.phase, passing(path.search), path.search.next_ns) == before
+    assert BASE_PAYLOAD_BYTES <= passing(path.search) <= UPPER
 
 
 @given(
@@ -343,7 +352,7 @@ def test_any_loss_ends_with_a_size_that_passes(
     path = Path(limit=limit, loss=loss, seed=seed, rtt_ns=rtt_ms * MS)
     path.start(is_ipv6=is_ipv6)
     path.run(300)
-    assert path.search.payload_max <= max(limit, BASE_PAYLOAD_BYTES)
+    assert passing(path.search) <= max(limit, BASE_PAYLOAD_BYTES)
     path.loss = 0.0
     path.run(2 * RAISE_NS_MAX / S + 300)
     assert path.fits()
@@ -362,7 +371,7 @@ def test_any_change_of_the_path_is_followed(
         path.limit = limit
         path.run(seconds)
     path.run(60)
-    assert path.search.payload_max <= max(path.limit, BASE_PAYLOAD_BYTES), "black holes do not stay"
+    assert passing(path.search) <= max(path.limit, BASE_PAYLOAD_BYTES), "black holes do not stay"
     path.loss = 0.0
     path.run(2 * RAISE_NS_MAX / S + 60)
     assert path.fits()
@@ -378,6 +387,6 @@ def test_a_peer_that_lies_is_bounded(data: st.DataObject) -> None:
         serial = data.draw(st.integers(max(0, path.search._serial - 3), path.search._serial + 1))
         size = data.draw(st.sampled_from([0, PAD_NONE_BYTES, 1303, 1304, 1372, UPPER, UPPER + 1, 65535]))
         path.search.answered(serial << 16 | size, path.now_ns)
-        assert BASE_PAYLOAD_BYTES <= path.search.payload_max <= UPPER
+        assert BASE_PAYLOAD_BYTES <= passing(path.search) <= UPPER
         assert BASE_PAYLOAD_BYTES <= path.search._target <= UPPER
     assert len(path.rounds) < 3000

@@ -9,13 +9,35 @@ from contextlib import contextmanager
 from typing import Any
 
 from oxidized.config_kinds import log_levels
+from oxidized.core.flows import Flow
 from oxidized.errors import Absent
 from oxidized.io import logs
 from oxidized.io.control_socket import ControlSocket
+from oxidized.io.flow_status import flows_document
 from oxidized.io.metrics import render
 from tests.unit.ops.samples import status_document
 
 NOTHING = {"schema": "oxidized.reload/1", "applied": [], "needs_restart": [], "failed": []}
+
+
+def _flow(port: int, traffic_class: str, why: str, rate: int, **changes: Any) -> Flow:
+    return Flow(
+        **{
+            "peer": 0, "protocol": 17, "source": "10.70.0.2", "source_port": 40000, "target": "10.1.0.7",
+            "target_port": port, "dscp": 0, "is_fragment": False, "traffic_class": traffic_class, "why": why,
+            "packets": 7, "bytes": 70 * rate, "rate": rate, "size_mean": 900, "gap_mean_us": 20_000,
+            "first_ns": 10**9, "last_ns": 59 * 10**9, "changes": 1,
+        } | changes
+    )  # fmt: skip
+
+
+FLOWS = (
+    _flow(5004, "voip", "rtp", 8_000),
+    _flow(443, "bulk", "shape", 12_000_000, protocol=6),
+    _flow(0, "control", "port", 84, protocol=58, source="fd70::2", target="fd71::1", source_port=0),
+    _flow(0, "web", "default", 0, peer=3, is_fragment=True, source_port=0),
+    _flow(443, "web", "default", 100, source="fd70::2", target="fd71::1"),
+)
 
 
 class FakeControl:
@@ -34,6 +56,10 @@ class FakeControl:
         if self.error is not None:
             raise self.error
         return self.document
+
+    def flows(self, limit: int) -> dict[str, Any]:
+        found = flows_document(FLOWS, {0: "hub"}, 60 * 10**9, limit)
+        return {**found, "time": self.document["time"]}
 
     async def ping(self, peer: str, timeout_s: float) -> float | None:
         self._known(peer)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from oxidized import keys
+from oxidized.core.flows import TRAFFIC_CLASSES
 
 PRIVATE = bytes(range(32))
 PUBLIC = [keys.public_text(bytes([number]) * 32) for number in range(8)]
@@ -49,6 +50,10 @@ def write(folder: Path, text: str, name: str = "edge.toml") -> str:
     return str(path)
 
 
+def by_class(**counts: int) -> dict[str, int]:
+    return {name: counts.get(name, 0) for name in TRAFFIC_CLASSES}
+
+
 def path_document(**changes: Any) -> dict[str, Any]:
     return {
         "name": "default",
@@ -69,6 +74,17 @@ def path_document(**changes: Any) -> dict[str, Any]:
         "lost_packets": 8,
         "late_packets": 3,
         "ce_packets": 0,
+        "repair_regime": "bursty",
+        "repair_by": "predictor",
+        "repair_redundancy_ratio": 0.5,
+        "repair_copies": 3,
+        "repair_loss_ratio": 0.0123,
+        "loss_probability": 0.41,
+        "congestion_probability": 0.02,
+        "kept_packets": 12,
+        "repairable_packets": 1050,
+        "repairable_lost_packets": 20,
+        "congestion_lost_packets": 2,
         **changes,
     }
 
@@ -176,6 +192,17 @@ _STATUS: dict[str, Any] = {
         "bundled_in_packets": 200,
         "udp_trains_lost_paths": 0,
         "udp_reads": 26_000,
+        "order_waiting_packets": 12,
+        "order_held_packets": 912,
+        "order_filled_packets": 800,
+        "order_resolved_packets": 50,
+        "order_timeout_packets": 40,
+        "order_full_packets": 10,
+        "order_lost_holes": 1,
+        "class_changes": 9,
+        "class_packets": {
+            "voip": 2000, "gaming": 100, "web": 400_000, "streaming": 0, "bulk": 97_000, "control": 900,
+        },
         "drops": {
             "transmit": {"no-route": 10, "too-big": 0},
             "receive_datagram": {"forged": 7, "replayed": 0},
@@ -206,6 +233,39 @@ _STATUS: dict[str, Any] = {
         "verdicts": {"skip": 2, "light": 3, "aggressive": 46, "rohc-only": 1},
         "looked_packets": 11,
         "given_up_flows": 1,
+    },
+    "repair": {
+        "mode": "auto",
+        "max_overhead_ratio": 1.2,
+        "max_overhead_bulk_ratio": 0.15,
+        "order": True,
+        "predictor": {
+            "mode": "auto",
+            "active": "ge",
+            "reason": "late: 3 steps in a row took more than 5 ms",
+            "digest": "",
+            "steps": 4200,
+            "fallbacks": {"late": 17},
+        },
+        "kept_packets": by_class(voip=1000, gaming=50, web=300, bulk=9000, control=40),
+        "lost_packets": by_class(voip=50, web=3, bulk=90),
+        "repeats_out": by_class(voip=80, web=3, bulk=95),
+        "codes_out": by_class(gaming=25),
+        "repaired_packets": by_class(voip=46, web=3, bulk=80),
+        "vain_packets": by_class(voip=2),
+        "too_late_packets": by_class(voip=1, bulk=1),
+        "over_budget_packets": by_class(bulk=4),
+        "left_to_code_packets": by_class(gaming=3),
+        "congestion_packets": 5,
+        "crowded_packets": 6,
+        "unsent_packets": 7,
+        "repeats_in": 31,
+        "restored_in": 28,
+        "known_in": 3,
+        "codes_in": 11,
+        "undecoded_in": 2,
+        "decoded_in": 8,
+        "abandoned_in": 4,
     },
     "stages": [
         {"path": "out", "stage": "ip", "packets": 1_000, "ns": 5_000},

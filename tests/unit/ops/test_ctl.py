@@ -52,8 +52,13 @@ GOLDENS = {
     "show-plane.txt": ["show", "plane"],
     "show-stages.txt": ["show", "stages"],
     "show-compression.txt": ["show", "compression"],
+    "show-repair.txt": ["show", "repair"],
+    "show-repair.dump": ["show", "repair", "--dump"],
     "show-drops.txt": ["show", "drops"],
     "show-drops.dump": ["show", "drops", "--dump"],
+    "show-flows.txt": ["show", "flows"],
+    "show-flows.json": ["--json", "show", "flows", "2"],
+    "show-flows.dump": ["show", "flows", "1", "--dump"],
     "show-peer.json": ["--json", "show", "peer", "lab"],
 }
 
@@ -91,6 +96,10 @@ def test_json_is_the_document(daemon: FakeControl, capsys: Capture) -> None:
         (["drops", "nothing-such"], None),
         (["stages", "nothing-such"], None),
         (["compression", "nothing-such"], None),
+        (["repair", "mode"], "auto\n"),
+        (["repair", "lost_packets"], "voip=50,gaming=0,web=3,streaming=0,bulk=90,control=0\n"),
+        (["repair", "nothing-such"], None),
+        (["path", "hub", "repair_regime"], "bursty\n"),
     ],
 )
 def test_one_field(daemon: FakeControl, capsys: Capture, words: list[str], out: str | None) -> None:

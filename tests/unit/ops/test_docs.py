@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from docs import generate
-from oxidized.io.metrics import METRICS
+from oxidized.io.metrics_table import METRICS
 from tests.unit.ops.samples import status_document
 
 
