@@ -1,10 +1,10 @@
 """Turns the JSON of a `line-rate` run into bench/RESULTS.md and bench/line-rate.svg: ratios first.
 
-    python -m bench.report build/bench/line-rate.json [build/bench/voice-trunk.json]
+    python -m bench.report build/bench/line-rate.json [build/bench/voice-trunk.json ...]
 
 Machines differ and are noisy, so what is claimed is a ratio within one run of alternating rounds. The plots
-need matplotlib (the extra `bench`); the same JSON gives the same files to the byte. A `voice-trunk` run adds
-its section and bench/voice-trunk.svg.
+need matplotlib (the extra `bench`); the same JSON gives the same files to the byte. Runs of `voice-trunk`,
+`burst-loss-voip` and `random-loss` add their sections and plots.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import voice
+from bench import loss, voice
 
 FOLDER = Path(__file__).parent
-RESULTS, PLOT, VOICE_PLOT = (FOLDER / name for name in ("RESULTS.md", "line-rate.svg", "voice-trunk.svg"))
+RESULTS, PLOT, VOICE_PLOT, LOSS_PLOT = (
+    FOLDER / name for name in ("RESULTS.md", "line-rate.svg", "voice-trunk.svg", "burst-loss-voip.svg")
+)
 BARE = "direct"
 MISSING = 5  # as netns-lab/run: something is not there
 
@@ -189,17 +191,31 @@ def plot(document: dict[str, Any], path: Path) -> None:
     pyplot.close(figure)
 
 
+def section(document: dict[str, Any]) -> str:
+    """What a run of another scenario adds to RESULTS.md, its plot written. ImportError, ValueError."""
+    match document["scenario"]:
+        case "voice-trunk":
+            voice.plot(document, VOICE_PLOT)
+            return voice.render(document, VOICE_PLOT.name)
+        case loss.VOIP:
+            loss.plot([document], LOSS_PLOT)
+            return loss.render_voip(document, LOSS_PLOT.name)
+        case loss.RANDOM:
+            return loss.render_random(document)
+        case other:
+            raise ValueError(f"bench/report.py: no section for {other}")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Writes RESULTS.md and the plots; MISSING, and none of them, without matplotlib."""
     document, *more = (json.loads(Path(name).read_text(encoding="utf-8")) for name in arguments)
     try:
         plot(document, PLOT)
-        for trunk in more:
-            voice.plot(trunk, VOICE_PLOT)
+        sections = [section(other) for other in more]
     except ImportError as error:
         print(f"bench/report.py: needs matplotlib: ./dev bench installs it ({error})", file=sys.stderr)
         return MISSING
-    text = render(document) + "".join(voice.render(trunk, VOICE_PLOT.name) for trunk in more)
+    text = render(document) + "".join(sections)
     RESULTS.write_text(text, encoding="utf-8")
     print(f"wrote {RESULTS} and its plots")
     return 0

@@ -2,12 +2,15 @@
  *
  *   rtp-trunk --a-netns NS --b-netns NS --a IP --b IP --calls K --payload BYTES --seconds S --seed N
  *             [--type PT] [--step N] [--pattern aligned|spread] [--dscp N]
+ *             [--ways ab|both] [--budget SECONDS] [--warm-up SECONDS]
  *
  * A call is one UDP socket at each side, connected to the other's; each sends a packet every 20 ms. With
  * `aligned` all calls of a side leave on one tick, as from an exchange or a media server; with `spread` each
  * has a phase of its own, as telephones have. SSRC, first sequence number and first time stamp are random
  * (RFC 3550, 5.1), the payload is random; all follow from seed, direction, call and number, so the payload
  * carries nothing of ours: what was sent when stays here, in the memory that sender and receiver share.
+ * With a warm-up its packets travel but do not count; after them and a moment of quiet it prints "warm" and
+ * goes on when it is given a line, so that counters elsewhere can be read between the two.
  * Prints one JSON object. Delay: from before send() to after recv(), both of CLOCK_MONOTONIC. */
 #include "content.h"
 #include <errno.h>
@@ -32,14 +35,14 @@ enum { A, B, SIDES, CALLS_MAX = 128, RTP_BYTES = 12, PAYLOAD_MAX = 1200, DATAGRA
        PACKETS_MAX = 1 << 20, PORT_A = 20000, PORT_B = 30000, SOCKET_BYTES = 4 << 20, POLL_MS = 50,
        PACKETS_PER_SECOND = 50 };
 static const uint64_t TICK_NS = SECOND_NS / PACKETS_PER_SECOND, LEAD_NS = SECOND_NS / 10;
-static const uint64_t DRAIN_NS = SECOND_NS;
+static const uint64_t DRAIN_NS = SECOND_NS, QUIET_NS = SECOND_NS / 2;
 static const size_t PAYLOAD_WORDS_MAX = PAYLOAD_MAX / 8 + 1;
 
 struct options {
     const char *netns[SIDES], *address[SIDES];
     uint64_t calls, payload, type, step, seed, dscp;
-    double seconds;
-    bool is_spread;
+    double seconds, budget_seconds, warm_up_seconds;
+    bool is_spread, is_one_way;
 };
 
 /* One direction of one call. `highest` and what follows belong to the receiver. */
@@ -58,7 +61,9 @@ struct direction {
     struct stream streams[CALLS_MAX];
     int order[CALLS_MAX];                            /* calls by phase */
     uint64_t start_ns, packets;                      /* packets per call */
-    uint64_t sent, refused, received, wrong, duplicates, late;
+    uint64_t first, end;                             /* those to be sent now */
+    uint64_t warm_packets, budget_ns;                /* the first ones, which do not count; 0: no budget */
+    uint64_t sent, refused, received, wrong, duplicates, late, over_budget;
     uint64_t *delays_ns, *send_late_ns;
     atomic_bool is_over;
 };
@@ -172,7 +177,8 @@ static void send_one(struct direction *d, int call, uint64_t number, uint64_t du
     struct stream *s = &d->streams[call];
     size_t len = make_packet(packet, d->o, s, number);
     uint64_t now_ns = clock_ns();
-    d->send_late_ns[d->sent++] = now_ns - due_ns;
+    if (number >= d->warm_packets)
+        d->send_late_ns[d->sent++] = now_ns - due_ns;
     atomic_store(&s->sent_ns[number], now_ns);
     if (send(d->fds[call], packet, len, 0) != (ssize_t)len)
         d->refused++;
@@ -181,10 +187,10 @@ static void send_one(struct direction *d, int call, uint64_t number, uint64_t du
 static void *send_all(void *argument)
 {
     struct direction *d = argument;
-    for (uint64_t number = 0; number < d->packets; number++)
+    for (uint64_t number = d->first; number < d->end; number++)
         for (uint64_t i = 0; i < d->o->calls; i++) {
             int call = d->order[i];
-            uint64_t due_ns = d->start_ns + d->streams[call].phase_ns + number * TICK_NS;
+            uint64_t due_ns = d->start_ns + d->streams[call].phase_ns + (number - d->first) * TICK_NS;
             if (clock_ns() < due_ns)
                 pause_until(due_ns);
             send_one(d, call, number, due_ns);
@@ -216,9 +222,13 @@ static void take(struct direction *d, int call, const uint8_t *got, size_t len, 
         return;
     }
     s->has_arrived[number] = true;
-    d->late += number < s->highest;
+    bool is_late = number < s->highest;
     if (number > s->highest)
         s->highest = number;
+    if (number < d->warm_packets)
+        return;
+    d->late += is_late;
+    d->over_budget += d->budget_ns && now_ns - sent_ns > d->budget_ns;
     d->delays_ns[d->received++] = now_ns - sent_ns;
 }
 
@@ -275,11 +285,12 @@ static void print_result(struct direction *d)
     for (int side = A; side < SIDES; side++)
         printf("\"%s\":{\"sent_packets\":%" PRIu64 ",\"refused_packets\":%" PRIu64 ",\"received_packets\":%"
                PRIu64 ",\"wrong_packets\":%" PRIu64 ",\"duplicate_packets\":%" PRIu64 ",\"late_packets\":%"
-               PRIu64 "},", names[side], d[side].sent, d[side].refused, d[side].received, d[side].wrong,
-               d[side].duplicates, d[side].late);
-    printf("\"delay_p50_seconds\":%.9f,\"delay_p99_seconds\":%.9f,\"delay_max_seconds\":%.9f,",
-           quantile_s(delays, received, 50), quantile_s(delays, received, 99),
-           quantile_s(delays, received, 100));
+               PRIu64 ",\"over_budget_packets\":%" PRIu64 "},", names[side], d[side].sent, d[side].refused,
+               d[side].received, d[side].wrong, d[side].duplicates, d[side].late, d[side].over_budget);
+    printf("\"delay_p50_seconds\":%.9f,\"delay_p95_seconds\":%.9f,\"delay_p99_seconds\":%.9f,",
+           quantile_s(delays, received, 50), quantile_s(delays, received, 95),
+           quantile_s(delays, received, 99));
+    printf("\"delay_max_seconds\":%.9f,", quantile_s(delays, received, 100));
     printf("\"send_late_p99_seconds\":%.9f}\n", quantile_s(lates, sent, 99));
     free(delays);
     free(lates);
@@ -298,35 +309,64 @@ static void set_phases(struct direction *d, const struct options *o)
     }
 }
 
+static void set_direction(struct direction *d, const struct options *o, int side)
+{
+    d->o = o;
+    d->warm_packets = (uint64_t)(o->warm_up_seconds * PACKETS_PER_SECOND);
+    d->packets = d->warm_packets + (uint64_t)(o->seconds * PACKETS_PER_SECOND);
+    d->budget_ns = (uint64_t)(o->budget_seconds * SECOND_NS);
+    d->delays_ns = zeroed(d->packets * o->calls, sizeof(uint64_t));
+    d->send_late_ns = zeroed(d->packets * o->calls, sizeof(uint64_t));
+    for (uint64_t call = 0; call < o->calls; call++)
+        make_stream(&d->streams[call], o, call * SIDES + (uint64_t)side, d->packets);
+    set_phases(d, o);
+}
+
+/* Packets `first` up to `end` of all calls, each way that is wanted; returns when the last is sent. */
+static void send_phase(struct direction *d, uint64_t first, uint64_t end)
+{
+    pthread_t senders[SIDES];
+    uint64_t start_ns = clock_ns() + LEAD_NS;
+    int ways = d->o->is_one_way ? 1 : SIDES;
+    for (int side = A; side < ways; side++) {
+        d[side].start_ns = start_ns;
+        d[side].first = first;
+        d[side].end = end;
+        if (pthread_create(&senders[side], NULL, send_all, &d[side]))
+            die("thread");
+    }
+    for (int side = A; side < ways; side++)
+        pthread_join(senders[side], NULL);
+}
+
+static void wait_for_line(void)
+{
+    pause_until(clock_ns() + QUIET_NS);
+    puts("warm");
+    fflush(stdout);
+    for (int got = getchar(); got != EOF && got != '\n';)
+        got = getchar();
+}
+
 static int run(const struct options *o)
 {
     static struct direction d[SIDES];
-    pthread_t senders[SIDES], receivers[SIDES];
-    uint64_t packets = (uint64_t)(o->seconds * PACKETS_PER_SECOND), start_ns;
+    pthread_t receivers[SIDES];
     for (int side = A; side < SIDES; side++) {
         enter(o->netns[side]);
         for (int call = 0; call < (int)o->calls; call++)
             d[side].fds[call] = d[!side].far_fds[call] = open_call(o, side, call);
     }
     for (int side = A; side < SIDES; side++) {
-        d[side].o = o;
-        d[side].packets = packets;
-        d[side].delays_ns = zeroed(packets * o->calls, sizeof(uint64_t));
-        d[side].send_late_ns = zeroed(packets * o->calls, sizeof(uint64_t));
-        for (uint64_t call = 0; call < o->calls; call++)
-            make_stream(&d[side].streams[call], o, call * SIDES + (uint64_t)side, packets);
-        set_phases(&d[side], o);
+        set_direction(&d[side], o, side);
         if (pthread_create(&receivers[side], NULL, receive_all, &d[side]))
             die("thread");
     }
-    start_ns = clock_ns() + LEAD_NS;
-    for (int side = A; side < SIDES; side++) {
-        d[side].start_ns = start_ns;
-        if (pthread_create(&senders[side], NULL, send_all, &d[side]))
-            die("thread");
+    if (d[A].warm_packets) {
+        send_phase(d, 0, d[A].warm_packets);
+        wait_for_line();
     }
-    for (int side = A; side < SIDES; side++)
-        pthread_join(senders[side], NULL);
+    send_phase(d, d[A].warm_packets, d[A].packets);
     pause_until(clock_ns() + DRAIN_NS);
     for (int side = A; side < SIDES; side++) {
         atomic_store(&d[side].is_over, true);
@@ -352,6 +392,12 @@ static bool take_option(struct options *o, const char *name, const char *text)
     else if (!strcmp(name, "seed")) o->seed = strtoull(text, &end, 10);
     else if (!strcmp(name, "dscp")) o->dscp = strtoull(text, &end, 10);
     else if (!strcmp(name, "seconds")) o->seconds = strtod(text, &end);
+    else if (!strcmp(name, "budget")) o->budget_seconds = strtod(text, &end);
+    else if (!strcmp(name, "warm-up")) o->warm_up_seconds = strtod(text, &end);
+    else if (!strcmp(name, "ways")) {
+        o->is_one_way = !strcmp(text, "ab");
+        return o->is_one_way || !strcmp(text, "both");
+    }
     else if (!strcmp(text, "spread")) o->is_spread = true;
     else if (strcmp(text, "aligned")) return false;
     return !*end;
@@ -362,7 +408,8 @@ int main(int argc, char **argv)
     static const struct option table[] = {
         {"a-netns", 1, 0, 0}, {"b-netns", 1, 0, 0}, {"a", 1, 0, 0}, {"b", 1, 0, 0}, {"calls", 1, 0, 0},
         {"payload", 1, 0, 0}, {"type", 1, 0, 0}, {"step", 1, 0, 0}, {"seed", 1, 0, 0}, {"dscp", 1, 0, 0},
-        {"seconds", 1, 0, 0}, {"pattern", 1, 0, 0}, {0, 0, 0, 0},
+        {"seconds", 1, 0, 0}, {"pattern", 1, 0, 0}, {"ways", 1, 0, 0}, {"budget", 1, 0, 0},
+        {"warm-up", 1, 0, 0}, {0, 0, 0, 0},
     };
     struct options o = {.calls = 1, .payload = 160, .step = 160, .seed = 1, .dscp = 46, .seconds = 1};
     int code, index;
@@ -372,9 +419,12 @@ int main(int argc, char **argv)
             return 2;
         }
     bool sizes_good = o.calls >= 1 && o.calls <= CALLS_MAX && o.payload >= 1 && o.payload <= PAYLOAD_MAX;
-    bool codes_good = o.type < 128 && o.dscp < 64 && o.seconds * PACKETS_PER_SECOND >= 1 &&
-                      o.seconds * PACKETS_PER_SECOND <= PACKETS_MAX;
-    if (code == '?' || !sizes_good || !codes_good || !o.netns[A] || !o.netns[B] || optind != argc) {
+    bool times_good = o.seconds * PACKETS_PER_SECOND >= 1 && o.warm_up_seconds >= 0 &&
+                      (o.seconds + o.warm_up_seconds) * PACKETS_PER_SECOND <= PACKETS_MAX &&
+                      o.budget_seconds >= 0 && o.budget_seconds <= PACKETS_MAX;
+    bool codes_good = o.type < 128 && o.dscp < 64;
+    bool is_good = code != '?' && sizes_good && codes_good && times_good && optind == argc;
+    if (!is_good || !o.netns[A] || !o.netns[B]) {
         fputs("usage: rtp-trunk --a-netns NS --b-netns NS --a IP --b IP [options]; see the source\n", stderr);
         return 2;
     }

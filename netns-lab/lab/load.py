@@ -84,10 +84,10 @@ def iperf_server(lab: Lab, site: Site) -> Process:
 
 
 def iperf(site: Site, address: str, seconds: float, *, streams: int = 1, congestion: str = "cubic",
-          reverse: bool = False) -> Throughput:  # fmt: skip
-    """TCP for so long to the iperf3 server at `address`."""
+          reverse: bool = False, bitrate: str = "0") -> Throughput:  # fmt: skip
+    """TCP for so long to the iperf3 server at `address`; `bitrate` as iperf3 -b, 0: as fast as it goes."""
     command = ["iperf3", "-c", address, "-p", str(IPERF_PORT), "-t", f"{seconds:g}", "-P", str(streams), "-J",
-               "-C", congestion, *(("-R",) if reverse else ())]  # fmt: skip
+               "-C", congestion, "-b", bitrate, *(("-R",) if reverse else ())]  # fmt: skip
     answer = json.loads(site.run(*command, timeout=seconds + 60, check=False))
     if "error" in answer:
         raise LabError(f"iperf3: {answer['error']}")
@@ -183,6 +183,20 @@ class CheckedUdp:
         self.sink.close_stdin()
         found = json.loads(self.sink.read_rest())
         return {**found, **{f"sender_{key}": value for key, value in told.items()}}
+
+
+def sent_segments(snmp: str) -> int:
+    """TCP segments sent, first ones and repeated ones, by the text of /proc/net/snmp (RFC 4022, tcpOutSegs).
+
+    What is handed on in one piece to be cut below counts as what it is cut into.
+    """
+    names, values = (line.split()[1:] for line in snmp.splitlines() if line.startswith("Tcp:"))
+    counts = dict(zip(names, map(int, values), strict=True))
+    return counts["OutSegs"] + counts["RetransSegs"]
+
+
+def tcp_sent_segments(site: Site) -> int:
+    return sent_segments(site.run("cat", "/proc/net/snmp"))
 
 
 class CostMeter:

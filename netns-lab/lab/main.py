@@ -17,7 +17,17 @@ from lab.errors import LabError, MissingError, UsageError
 from lab.load import machine_facts
 from lab.scenarios import SCENARIOS
 from lab.scenarios.base import Check, Outcome, Run, Scenario
-from lab.systems import SYSTEMS, Oxidized, System, from_binary, need, variant
+from lab.systems import (
+    SHORT_SETTINGS,
+    SYSTEMS,
+    Kcptun,
+    Oxidized,
+    System,
+    from_binary,
+    long_setting,
+    need,
+    variant,
+)
 from lab.topology import Lab, remove_stale
 
 DAEMON_PREFIX = "daemon."  # of a --set that is for our daemon's configuration
@@ -136,7 +146,7 @@ def measure(scenario: Scenario, systems: Sequence[System], chosen: dict[str, str
     scenario.relate(found, scenario.settings(chosen))
     return [
         {"system": system.name, "version": system.version(),
-         "results": report.merge([r["results"] for r in found[system.name]]), "rounds": found[system.name],
+         "results": scenario.merge([r["results"] for r in found[system.name]]), "rounds": found[system.name],
          "checks": checks[system.name]}
         for system in systems
     ]  # fmt: skip
@@ -151,13 +161,22 @@ def check_privileges() -> None:
 
 
 def split_daemon(chosen: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Settings of the scenario and its link, and those of our daemons (without their `daemon.`)."""
-    daemon = {key.removeprefix(DAEMON_PREFIX): value for key, value in chosen.items()
-              if key.startswith(DAEMON_PREFIX)}  # fmt: skip
-    for key in daemon:
-        if "." not in key:
-            raise UsageError(f"--set {DAEMON_PREFIX}{key}: {DAEMON_PREFIX}TABLE.KEY=TOML-VALUE is expected")
-    return {key: value for key, value in chosen.items() if not key.startswith(DAEMON_PREFIX)}, daemon
+    """Settings of the scenario and its link, and those of our daemons (without their `daemon.`).
+
+    `repair=arq` is short for `daemon.repair.mode="arq"`, `predictor=ge` for `daemon.repair.predictor="ge"`.
+    """
+    rest, daemon = {}, {}
+    for key, value in chosen.items():
+        if key in SHORT_SETTINGS:
+            daemon.update([long_setting(key, value)])
+        elif key.startswith(DAEMON_PREFIX):
+            long = key.removeprefix(DAEMON_PREFIX)
+            if "." not in long:
+                raise UsageError(f"--set {key}: {DAEMON_PREFIX}TABLE.KEY=TOML-VALUE is expected")
+            daemon[long] = value
+        else:
+            rest[key] = value
+    return rest, daemon
 
 
 def chosen_systems(options: argparse.Namespace, daemon: dict[str, str]) -> list[System]:
@@ -213,6 +232,8 @@ def execute(options: argparse.Namespace) -> int:
     scenario = SCENARIOS[options.scenario]
     chosen, daemon = split_daemon(pairs(options.set))
     systems = chosen_systems(options, daemon)
+    if not scenario.is_tcp_only and any(isinstance(system, Kcptun) for system in systems):
+        raise UsageError(f"--system kcptun: it carries TCP alone, and {scenario.name} is more than that")
     scenario.link_mtu_bytes(scenario.settings(chosen))
     if (options.seconds is not None and options.seconds <= 0) or (
         options.rounds is not None and options.rounds < 1

@@ -13,7 +13,7 @@ SUMMED = frozenset(
         "bytes_compared", "bytes_wrong", "wrong_packets", "unaccounted_packets", "link_unaccounted_packets",
         "odd_sent_packets", "odd_received_packets", "odd_wrong_packets", "odd_lost_packets",
         "odd_reordered_packets", "lost_packets", "duplicate_packets", "refused_packets",
-        "lost_messages", "wrong_messages",
+        "lost_messages", "wrong_messages", "beside_wrong_packets",
     }
 )  # fmt: skip
 WORST_HIGH = frozenset({"recovery_seconds", "recovery_after_heal_seconds", "ping_loss_ratio"})

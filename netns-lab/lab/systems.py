@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -28,11 +29,20 @@ LOG_LINES = 8
 WIREGUARD_PORT = 51820
 OPENVPN_PORT = 1194
 OXIDIZED_PORT = 443
+SPEEDER_PORT = 4096
+KCP_PORT = 29900
+STREAM_PORT = 5201  # the one TCP port that kcptun carries: iperf3's
+TCP_LISTEN = "0A"  # the state in /proc/net/tcp
 WIREGUARD_SOCKETS = Path("/var/run/wireguard")
 # Our daemon with other settings, as a system of its own: "table.key" of the configuration file -> TOML value.
 VARIANTS: dict[str, dict[str, str]] = {
     "oxidized-openssl": {"crypto.library": '"openssl"'},
     "oxidized-chacha20": {"crypto.suite": '"chacha20-poly1305"'},
+}
+# Short words for the settings that repair is compared by: the key of the configuration, and what it may be.
+SHORT_SETTINGS = {
+    "repair": ("repair.mode", ("off", "arq", "fec", "auto")),
+    "predictor": ("repair.predictor", ("off", "ewma", "ge", "lstm")),
 }
 
 
@@ -50,6 +60,7 @@ class Tunnel:
     port: int = 0
     sockets: dict[str, Path] = field(default_factory=dict)
     status: Callable[[], dict[str, dict[str, Any]]] | None = None
+    is_tcp_only: bool = False  # carries streams to STREAM_PORT, and no packets
 
     @property
     def is_tunnel(self) -> bool:
@@ -90,7 +101,8 @@ class System(Protocol):
 
 def need(*programs: str) -> None:
     """MissingError that names what is not installed."""
-    packages = {"wg": "wireguard-tools", "ping": "iputils-ping", "ip": "iproute2", "sysctl": "procps"}
+    packages = {"wg": "wireguard-tools", "ping": "iputils-ping", "ip": "iproute2", "sysctl": "procps",
+                "kcptun-client": "kcptun", "kcptun-server": "kcptun"}  # fmt: skip
     absent = [program for program in programs if shutil.which(program) is None]
     if absent:
         names = " ".join(packages.get(program, program) for program in absent)
@@ -140,6 +152,21 @@ def wait_device(site: Site, device: str, daemon: Process) -> None:
         time.sleep(0.05)
 
 
+def is_listening(table: str, port: int) -> bool:
+    """Whether a TCP socket listens on the port, by the text of /proc/net/tcp or tcp6 (proc(5))."""
+    rows = (line.split() for line in table.splitlines()[1:])
+    return any(row[3] == TCP_LISTEN and int(row[1].rpartition(":")[2], 16) == port for row in rows if row)
+
+
+def wait_listening(site: Site, port: int, daemon: Process) -> None:
+    deadline = time.monotonic() + UP_SECONDS
+    while not any(is_listening(site.run("cat", f"/proc/net/{kind}"), port) for kind in ("tcp", "tcp6")):
+        daemon.expect_alive()
+        if time.monotonic() > deadline:
+            raise LabError(f"{daemon.name} does not listen on port {port}:\n{daemon.log_tail()}")
+        time.sleep(0.05)
+
+
 def set_addresses(site: Site, device: str, mtu_bytes: int) -> None:
     site.run("ip", "addr", "add", f"{site.inner4}/24", "dev", device)
     site.run("ip", "-6", "addr", "add", f"{site.inner6}/64", "dev", device, "nodad")
@@ -182,6 +209,10 @@ class WireguardGo:
     def version(self) -> str:
         return second_word([self.program, "--version"])
 
+    def endpoint(self, lab: Lab) -> str:
+        """Where the edge sends to: the hub's listening port, or what stands before it."""
+        return f"{lab.hub.link4}:{WIREGUARD_PORT}"
+
     def start(self, lab: Lab, settings: Mapping[str, str]) -> Tunnel:
         devices = {site.name: f"ow{os.getpid()}{site.name[0]}" for site in lab.sites}
         tunnel = tunnel_through(lab, self.name, devices, WIREGUARD_PORT)
@@ -208,8 +239,98 @@ class WireguardGo:
             behind = lab.hub.behind if site is lab.edge else ()
             out.write(f"AllowedIPs = {', '.join(('10.70.0.0/24', 'fd70::/64', *behind))}\n")
             if site is lab.edge:
-                out.write(f"Endpoint = {lab.hub.link4}:{WIREGUARD_PORT}\nPersistentKeepalive = 5\n")
+                out.write(f"Endpoint = {self.endpoint(lab)}\nPersistentKeepalive = 5\n")
         site.run("wg", "setconf", device, str(path))
+
+
+class UdpSpeeder(WireguardGo):
+    """UDPspeeder around wireguard-go: block Reed-Solomon, by default 10 repair packets to 20 (its -f20:10).
+
+    No distribution has it. Its program is `speederv2` on PATH, or --peer-binary udpspeeder=PATH.
+    """
+
+    def __init__(self, name: str = "udpspeeder", speeder: str = "speederv2",
+                 options: Sequence[str] = ("-f20:10",)) -> None:  # fmt: skip
+        super().__init__(name)
+        self.speeder = speeder
+        self.options = tuple(options)
+
+    def check(self) -> None:
+        if "/" not in self.speeder and shutil.which(self.speeder) is None:
+            raise MissingError(
+                f"not installed: {self.speeder} (no distribution has it: build UDPspeeder, and put it on PATH"
+                " or name it by --peer-binary udpspeeder=PATH)"
+            )
+        need_program(self.speeder)
+        super().check()
+
+    def version(self) -> str:
+        """Of its help "git version:HASH", where it has that; and the version of wireguard-go."""
+        found = re.search(r"git version:\s*(\S+)", run([self.speeder, "-h"], check=False))
+        own = found[1] if found else "unknown"
+        return f"{own} {' '.join(self.options)}, wireguard-go {super().version()}"
+
+    def endpoint(self, lab: Lab) -> str:
+        return f"127.0.0.1:{SPEEDER_PORT}"
+
+    def start(self, lab: Lab, settings: Mapping[str, str]) -> Tunnel:
+        server, inner = f"{lab.hub.link4}:{SPEEDER_PORT}", f"127.0.0.1:{WIREGUARD_PORT}"
+        words = {
+            "hub": ["-s", "-l", server, "-r", inner],
+            "edge": ["-c", "-l", self.endpoint(lab), "-r", server],
+        }
+        speeders = [
+            lab.start(f"{self.name}-{site.name}", [self.speeder, *words[site.name], *self.options], site)
+            for site in (lab.hub, lab.edge)
+        ]
+        try:
+            tunnel = super().start(lab, settings)
+        except LabError as error:
+            logs = "\n".join(f"--- {speeder.name}\n{speeder.log_tail(LOG_LINES)}" for speeder in speeders)
+            raise LabError(f"{error}\n{logs}") from None
+        for speeder in speeders:
+            speeder.expect_alive()
+        tunnel.daemons += speeders
+        tunnel.port = SPEEDER_PORT
+        return tunnel
+
+
+class Kcptun:
+    """kcptun: one TCP port over KCP, with retransmission and Reed-Solomon 10:3. No packets, no UDP.
+
+    TCP ends at its client and begins again at its server, so the congestion control of a flow is of the
+    loopback only. Compression is off: what iperf3 sends repeats itself.
+    """
+
+    def __init__(self, name: str = "kcptun", options: Sequence[str] = ("--mode", "fast")) -> None:
+        self.name = name
+        self.options = (*options, "--ds", "10", "--ps", "3", "--nocomp", "--quiet")
+
+    def check(self) -> None:
+        need("kcptun-client", "kcptun-server")
+
+    def version(self) -> str:
+        """The package's where there is one: the program built for Debian does not know its own."""
+        package = ""
+        if shutil.which("dpkg-query"):
+            package = run(["dpkg-query", "-W", "-f", "${Version}", "kcptun"], check=False).strip()
+        return f"{package or run(['kcptun-client', '--version']).split()[-1]} {' '.join(self.options)}"
+
+    def start(self, lab: Lab, settings: Mapping[str, str]) -> Tunnel:
+        server = f"{lab.hub.link4}:{KCP_PORT}"
+        tunnel = Tunnel(
+            self.name, "127.0.0.1", "::1", "127.0.0.1", "::1", {}, port=KCP_PORT, is_tcp_only=True
+        )
+        words = {
+            "hub": ["kcptun-server", "-l", server, "-t", f"127.0.0.1:{STREAM_PORT}"],
+            "edge": ["kcptun-client", "-l", f"127.0.0.1:{STREAM_PORT}", "-r", server],
+        }
+        for site in (lab.hub, lab.edge):
+            command = [*words[site.name], "--key", lab.prefix, *self.options]
+            tunnel.daemons.append(lab.start(f"{self.name}-{site.name}", command, site))
+        wait_listening(lab.edge, STREAM_PORT, tunnel.daemons[1])
+        tunnel.expect_alive()
+        return tunnel
 
 
 class Openvpn:
@@ -395,10 +516,14 @@ SYSTEMS: dict[str, System] = {
     system.name: system
     for system in (
         Oxidized(), Direct(), WireguardGo(), Openvpn(),
+        UdpSpeeder(), UdpSpeeder("udpspeeder-mode1", options=("-f20:10", "--mode", "1")),
+        Kcptun(), Kcptun("kcptun-tuned", ("--mode", "fast3", "--sndwnd", "1024", "--rcvwnd", "1024")),
         *(Oxidized(name, extra) for name, extra in VARIANTS.items()),
     )
 }  # fmt: skip
-FROM_BINARY: dict[str, Callable[[str, str], System]] = {"wireguard-go": WireguardGo, "openvpn": Openvpn}
+FROM_BINARY: dict[str, Callable[[str, str], System]] = {
+    "wireguard-go": WireguardGo, "openvpn": Openvpn, "udpspeeder": UdpSpeeder,
+}  # fmt: skip
 
 
 def from_binary(word: str) -> System:
@@ -409,12 +534,25 @@ def from_binary(word: str) -> System:
     return FROM_BINARY[name](f"{name}-new", str(Path(path).absolute()))
 
 
+def long_setting(key: str, value: str) -> tuple[str, str]:
+    """The "table.key" and the TOML value of one of SHORT_SETTINGS; UsageError for a value it can not be."""
+    long, allowed = SHORT_SETTINGS[key]
+    if value not in allowed:
+        raise UsageError(f"{key}={value}: {', '.join(allowed)} is expected")
+    return long, json.dumps(value)
+
+
 def variant(words: Sequence[str]) -> dict[str, System]:
-    """The systems of --variant NAME:TABLE.KEY=TOML, several words of one name being one system."""
+    """The systems of --variant NAME:TABLE.KEY=TOML, several words of one name being one system.
+
+    A setting may be one of SHORT_SETTINGS, as in `arq:repair=arq`.
+    """
     settings: dict[str, dict[str, str]] = {}
     for word in words:
         name, _, setting = word.partition(":")
         key, _, value = setting.partition("=")
+        if key in SHORT_SETTINGS:
+            key, value = long_setting(key, value)
         if not name or not value or "." not in key or name in SYSTEMS:
             raise UsageError(f"--variant {word}: NEW-NAME:TABLE.KEY=TOML-VALUE is expected")
         settings.setdefault(name, {})[key] = value

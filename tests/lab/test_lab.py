@@ -55,8 +55,9 @@ def need_namespaces() -> None:
 def test_list_names_scenarios_and_systems() -> None:
     done = lab("--list")
     assert done.returncode == 0
-    scenarios = ("hello", "random-loss", "line-rate", "stress", "odd-packets", "voice-trunk", "text-classes")
-    systems = ("direct", "oxidized", "wireguard-go", "openvpn")
+    scenarios = ("hello", "random-loss", "line-rate", "stress", "odd-packets", "voice-trunk", "text-classes",
+                 "burst-loss-voip")  # fmt: skip
+    systems = ("direct", "oxidized", "wireguard-go", "openvpn", "udpspeeder", "kcptun")
     for name in scenarios + systems:
         assert name in done.stdout
 
@@ -73,6 +74,10 @@ def test_list_names_scenarios_and_systems() -> None:
         (("voice-trunk", "--set", "cell=g722/1"), "g729"),
         (("voice-trunk", "--set", "daemon.headers=1"), "daemon.TABLE.KEY"),
         (("text-classes", "--set", "cell=dns"), "syslog"),
+        (("burst-loss-voip", "--set", "loss=5%"), "LOSS-IN-BAD"),
+        (("burst-loss-voip", "--set", "repair=on"), "arq"),
+        (("burst-loss-voip", "--system", "kcptun"), "TCP alone"),
+        (("random-loss", "--set", "cell=0.03/cubic"), "0.01/cubic"),
         (("hello", "--seconds", "-1"), "positive"),
         (("hello", "--set", "mtu=12000"), "9080"),
         (("line-rate", "--peer-binary", "direct=/bin/true"), "--peer-binary"),
@@ -107,6 +112,7 @@ def test_a_peer_that_is_not_installed_is_exit_code_5(tmp_path: Path) -> None:
     [
         (("--peer-binary", "wireguard-go=/nonexistent"), "/nonexistent is not an executable"),
         (("--peer-binary", f"openvpn={__file__}"), f"{__file__} is not an executable"),
+        (("--peer-binary", "udpspeeder=/nonexistent"), "/nonexistent is not an executable"),
         (("--variant", 'mine:crypto.nosuch="x"'), "crypto.nosuch"),
         (("--set", "daemon.crypto.nosuch=1"), "crypto.nosuch"),
     ],
@@ -272,6 +278,102 @@ def test_voice_that_was_lost_is_counted_and_voice_that_was_changed_fails(tmp_pat
     assert cell["received_packets"] == cell["sent_packets"] - cell["wrong_packets"]
     failed = [check["name"] for check in document["runs"][0]["checks"] if not check["ok"]]
     assert failed == ["g729/4-content"]
+
+
+def test_calls_that_are_lost_or_late_and_what_carries_them() -> None:
+    """All of a call are too late where the link alone takes longer than the budget; nothing is lost here."""
+    need_namespaces()
+    words = ("--system", "direct,oxidized", "--seconds", "1", "--rounds", "1", "--set")
+    words += ("cell=400ms", "loss=none/both", "settle=0", "warm-up=0.3")
+    document = measured("burst-loss-voip", *words)
+    assert "ge-time" not in document["link"]["edge_to_hub"]
+    cells = cells_of(document)
+    for system in ("direct", "oxidized"):
+        cell = cells[system]["400ms"]
+        assert (cell["offered_packets"], cell["lost_packets"], cell["dropped_packets"]) == (50, 0, 0)
+        assert cell["over_budget_packets"] == 50
+        assert cell["residual_loss_ratio"] == 1
+        assert cell["wrong_packets"] == cell["duplicate_packets"] == 0
+    bare = cells["direct"]["400ms"]
+    assert bare["extra_packets_ratio"] == bare["extra_bytes_ratio"] == bare["feedback_packets_ratio"] == 0
+    assert cells["oxidized"]["400ms"]["feedback_packets"] > 0
+
+
+def test_calls_that_the_link_lost_are_missing_one_for_one() -> None:
+    need_namespaces()
+    words = ("--system", "direct", "--seconds", "2", "--set", "cell=20ms", "calls=3", "settle=0", "warm-up=0")
+    document = measured("burst-loss-voip", *words, "loss=ge:0.3,100,0.9")
+    assert document["link"]["edge_to_hub"]["ge-time"] == "100ms/200ms/0.9"
+    assert document["link"]["hub_to_edge"]["loss"] == "1%"
+    cell = cells_of(document)["direct"]["20ms"]
+    assert cell["offered_packets"] == cell["wire_packets"] == 300
+    assert 0 < cell["lost_packets"] == cell["dropped_packets"] < 300
+
+
+# Stands where UDPspeeder stands, with its options, and hands datagrams on as they are.
+RELAY = """
+import select, socket, sys
+def place(flag):
+    host, _, port = sys.argv[sys.argv.index(flag) + 1].partition(":")
+    return host, int(port)
+if "-h" in sys.argv:
+    sys.exit(print("git version:relay"))
+assert sys.argv[1] in ("-s", "-c") and sys.argv[-1] == "-f20:10"
+near, far, client = (*(socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in "ab"), None)
+near.bind(place("-l"))
+far.connect(place("-r"))
+while True:
+    for ready in select.select([near, far], [], [])[0]:
+        try:
+            if ready is near:
+                data, client = near.recvfrom(65536)
+                far.send(data)
+            elif client is not None:
+                near.sendto(far.recv(65536), client)
+        except ConnectionRefusedError:
+            continue
+"""
+
+
+def test_what_stands_around_wireguard_carries_the_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_namespaces()
+    if shutil.which("wireguard-go") is None or shutil.which("wg") is None:
+        pytest.skip("needs wireguard-go and wireguard-tools")
+    relay = tmp_path / "speederv2"
+    relay.write_text(f"#!{sys.executable}{RELAY}")
+    relay.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    words = ("--system", "udpspeeder", "--seconds", "1", "--set")
+    words += ("cell=20ms", "loss=none/both", "settle=0", "warm-up=0")
+    document = measured("burst-loss-voip", *words)
+    assert document["runs"][0]["version"].startswith("relay -f20:10, wireguard-go")
+    cell = cells_of(document)["udpspeeder"]["20ms"]
+    assert cell["offered_packets"] == cell["received_packets"] == 50
+    assert cell["wire_bytes"] >= cell["offered_bytes"] + 50 * 60
+
+
+def test_a_flow_with_a_call_beside_it() -> None:
+    """On the bare link every packet is a segment of the flow, by the kernel's count, or one of the call."""
+    need_namespaces()
+    settings = ("cell=0/cubic/beside", "beside-rate=10M")
+    cells = cells_of(measured("random-loss", "--system", "direct", "--seconds", "1", "--set", *settings))
+    cell = cells["direct"]["0/cubic/beside"]
+    assert cell["beside_sent_packets"] == 50
+    assert cell["beside_lost_packets"] == cell["beside_wrong_packets"] == 0
+    assert cell["goodput_of_lossless_ratio"] == 1
+    assert cell["wire_packets"] == cell["inner_packets"]
+
+
+def test_a_flow_over_what_carries_tcp_alone() -> None:
+    need_namespaces()
+    if shutil.which("kcptun-client") is None:
+        pytest.skip("needs kcptun, which not every distribution has")
+    settings = ("cell=0/cubic,0/cubic/beside", "settle=0")
+    cells = cells_of(measured("random-loss", "--system", "kcptun", "--seconds", "1", "--set", *settings))
+    assert cells["kcptun"]["0/cubic"]["received_bytes"] > 0
+    assert "UDP" in cells["kcptun"]["0/cubic/beside"]["left_out"]
 
 
 def test_text_through_oxidized_costs_what_the_bare_link_says_and_more() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lab import report
 from lab.errors import UsageError
 from lab.systems import Tunnel
 from lab.topology import (
@@ -109,11 +110,16 @@ class Scenario(ABC):
     link: dict[str, str] = {}
     parameters: dict[str, Parameter] = {}
     has_far = False  # whether there is a host behind the hub
+    is_tcp_only = False  # whether a system that carries TCP streams and no packets can be measured
     shown: frozenset[str] = frozenset()  # the results of cells that the table prints; empty: all
 
     @abstractmethod
     def measure(self, run: Run) -> Outcome:
         """Drives the load through the tunnel; LabError when it can not be measured."""
+
+    def merge(self, rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The results of several rounds of one system as one."""
+        return report.merge(rounds)
 
     def relate(self, found: Mapping[str, Sequence[Mapping[str, Any]]], settings: Mapping[str, str]) -> None:
         """Adds results that need several systems. `found`: of each system its rounds, {"seed", "results"}."""

@@ -12,6 +12,7 @@ PING_INTERVAL_SECONDS = 0.02
 SEARCH_SECONDS = 5.0  # for the MTU of a narrow link
 OUTER_BYTES = 52  # IPv4, UDP and the tunnel: what a packet grows by on its way
 GRANULE_BYTES = 8  # a search ends this close
+REPEAT_BYTES = 8  # and so much is left free, that a full packet can be repeated
 
 
 class Hello(Scenario):
@@ -49,7 +50,7 @@ class Hello(Scenario):
     def _narrow(self, run: Run, outcome: Outcome) -> None:
         """A link that drops large packets without a word: what fits passes, and what does not in pieces."""
         link_bytes = min(int(value) for key, value in run.settings.items() if key.endswith("mtu"))
-        full = link_bytes - OUTER_BYTES - GRANULE_BYTES + 1
+        full = link_bytes - OUTER_BYTES - REPEAT_BYTES - GRANULE_BYTES + 1
         time.sleep(SEARCH_SECONDS)
         for source, address in (
             (run.lab.edge, run.tunnel.hub4), (run.lab.edge, run.tunnel.hub6),

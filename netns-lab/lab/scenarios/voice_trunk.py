@@ -8,39 +8,19 @@ directions; `wire_up_bytes_per_packet` and `wire_down_bytes_per_packet` are thos
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab import build
+from lab.calls import CALLS_MAX, CODECS, Calls, Plan
 from lab.errors import UsageError
 from lab.report import BARE_SYSTEM
 from lab.scenarios.base import Outcome, Parameter, Run, Scenario
 
 CALLS = (1, 2, 4, 8, 16)
-CALLS_MAX = 128  # as rtp-trunk.c
 DIRECTIONS = ("ab", "ba")
 COUNTS = ("sent", "received", "wrong", "duplicate", "late", "refused")
 PATTERNS, IP_VERSIONS = ("aligned", "spread"), ("4", "6")
-FINISH_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """What 20 ms of speech are: bytes, RTP payload type, and the clock's advance (RFC 3551, RFC 7587)."""
-
-    name: str
-    payload_bytes: int
-    payload_type: int
-    stamp_step: int
-
-
-# Opus twice: 24 and 16 kbit/s.
-CODECS = {
-    "g711": Codec("g711", 160, 0, 160), "g729": Codec("g729", 20, 18, 160),
-    "opus": Codec("opus", 60, 111, 960), "opus40": Codec("opus", 40, 111, 960),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,21 +154,11 @@ class VoiceTrunk(Scenario):
 
     def _cell(self, run: Run, cell: Cell) -> dict[str, Any]:
         assert run.link is not None, "this scenario has an emulated link"
-        lab, tunnel, codec = run.lab, run.tunnel, CODECS[cell.kind]
-        v6 = run.settings["ip"] == "6"
-        command = [
-            str(build.helper("rtp-trunk")), "--a-netns", lab.edge.netns, "--b-netns", lab.hub.netns,
-            "--a", tunnel.edge6 if v6 else tunnel.edge4, "--b", tunnel.hub6 if v6 else tunnel.hub4,
-            "--calls", str(cell.calls), "--payload", str(codec.payload_bytes),
-            "--type", str(codec.payload_type), "--step", str(codec.stamp_step),
-            "--seconds", f"{run.seconds:g}", "--seed", str(run.seed), "--dscp", run.settings["dscp"],
-            "--pattern", run.settings["pattern"],
-        ]  # fmt: skip
+        plan = Plan(
+            CODECS[cell.kind], cell.calls, run.seconds, dscp=int(run.number("dscp")),
+            pattern=run.settings["pattern"], is_v6=run.settings["ip"] == "6",
+        )  # fmt: skip
         before = run.link.counters()
-        trunk = lab.start(f"rtp-trunk-{cell.kind}-{cell.calls}", command, stdout=True)
-        code = trunk.wait(run.seconds + FINISH_SECONDS)
-        text = trunk.read_rest()
-        if code:
-            trunk.expect_alive()
+        found = Calls(run.lab, run.tunnel, plan, run.seed, f"rtp-trunk-{cell.kind}-{cell.calls}").finish()
         after = run.link.counters()
-        return cell_results(cell, json.loads(text), before, after)
+        return cell_results(cell, found, before, after)
