@@ -37,10 +37,14 @@ CORE_IMPORTS_OF = {
 # Heavy libraries of the extras: a daemon runs without them, so nothing outside of these imports them.
 EXTRAS_OF = {
     "oxidized/ml/onnx_reference.py": {"ml"},
+    "oxidized/ml/loss_features.py": {"ml"},
+    "oxidized/ml/loss_predictor.py": {"ml"},
     "oxidized/ml/training/": {"ml", "train"},
 }
+# Packages that are imported under another name.
+IMPORTED_AS = {"scikit-learn": "sklearn"}
 OXI_MODULES = {
-    f"oxidized/ffi/{name}.py" for name in ("dataplane", "headers", "lz", "names", "oracle")
+    f"oxidized/ffi/{name}.py" for name in ("dataplane", "flows", "headers", "lz", "names", "oracle")
 }
 
 # What the C core may include from the system; the AEAD comes from a library, each behind one file.
@@ -326,7 +330,8 @@ def dead_files(tree: Tree) -> Iterator[str]:
 
 
 def package_names(requirements: Iterable[str]) -> set[str]:
-    return {re.split(r"[^\w-]", text)[0].lower() for text in requirements}
+    names = {re.split(r"[^\w-]", text)[0].lower() for text in requirements}
+    return {IMPORTED_AS.get(name, name) for name in names}
 
 
 def dependencies(tree: Tree) -> Iterator[str]:

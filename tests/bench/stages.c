@@ -23,7 +23,7 @@ static dp *plane_new(void)
     dp *d = calloc(1, sizeof *d);
     const oxi_conf conf = { .peers_max = 4, .routes_max = ROUTES + 2, .pool_pkts = 512, .mtu_bytes = 1420,
                             .rekey_packets = 1ULL << 28, .key_packets_max = 1ULL << 28,
-                            .key_age_ns_max = UINT64_MAX };
+                            .key_age_ns_max = UINT64_MAX, .order = 1 };
     if (!d || !dp_init(d, &conf, crypto_library(OXI_AEAD_AUTO)))
         abort();
     return d;
@@ -146,6 +146,60 @@ static void paths(uint8_t suite, uint32_t len, const char *what)
     free(right);
 }
 
+/* Batches of one bulk flow in order: on a path too near for it, and where it is kept. */
+static void orders(bool is_near)
+{
+    static const uint8_t head[40] = { 0x45, [2] = 1420 >> 8, 1420 & 0xff, [8] = 64, 6, [12] = 10, 0, 0, 1,
+                                      10, 0, 0, 2, [32] = 0x50, 0x10, 1 };
+    enum { LEN = 1420 };
+    dp *d = plane_new();
+    plane_fill(d, OXI_SUITE_AES256GCM, true);
+    peer *pr = &d->peers[0];
+    pr->paths[0].stats.rtt_ns = is_near ? NS_PER_MS : 50 * NS_PER_MS;
+    batch b = { .now_ns = NS_PER_S };
+    for (uint32_t i = 0; i < OXI_BATCH_MAX; i++) {
+        pkt *p = pool_take(&d->pool);
+        memcpy(pkt_data(p), head, sizeof head);
+        p->len = LEN;
+        p->session = pr->current;
+        batch_add(&b, p);
+    }
+    uint64_t spent_ns = 0;
+    uint32_t seq = 0;
+    for (uint64_t pn = 0; pn < OPS;) {
+        for (uint32_t i = 0; i < b.count; i++, seq += LEN - (uint32_t)sizeof head) {
+            b.pkts[i]->pn = pn++;
+            store_be32(pkt_data(b.pkts[i]) + 24, seq);
+        }
+        uint64_t before = clock_ns();
+        order_batch(d, &b);
+        spent_ns += clock_ns() - before;
+    }
+    print(is_near ? "op/order/near" : "op/order/far", "one TCP flow, nothing missing", spent_ns, OPS);
+    dp_release(d);
+    free(d);
+}
+
+/* Packets of many flows in turn, so that none is that of the packet before. */
+static void flows_time(dp *d, uint32_t flows, const char *name)
+{
+    pkt *p = pool_take(&d->pool);
+    uint8_t *data = pkt_data(p);
+    static const uint8_t head[28] = { 0x45, [2] = 5, 0x78, [8] = 64, 17, [12] = 10, 0, 0, 1, 10, 0, 0, 2 };
+    memset(data, 0, 1400);
+    memcpy(data, head, sizeof head);
+    p->len = 1400;
+    uint32_t changes = 0;
+    uint64_t sum = 0, before = clock_ns();
+    for (uint32_t i = 0; i < OPS; i++) {
+        store_be16(data + 20, (uint16_t)(1 + i * 40503u % flows));
+        sum += flows_note(&d->flows, 5, p, NS_PER_S + i * 1000ull, &changes);
+    }
+    print(name, "count a packet and tell its class", clock_ns() - before, OPS);
+    printf("sum %llu\n", (unsigned long long)(sum + changes));
+    pool_give(&d->pool, p);
+}
+
 static void operations(void)
 {
     static replay r;
@@ -155,6 +209,8 @@ static void operations(void)
         replay_mark(&r, pn);
     }
     print("op/replay", "check and mark, in order", clock_ns() - before, OPS);
+    orders(true);
+    orders(false);
     before = clock_ns();
     for (uint32_t i = 0; i < OPS; i++)
         sum += pn_expand(((uint64_t)i << 20) + 5, i * 2654435761u);
@@ -177,6 +233,9 @@ static void operations(void)
         sum += ack_write(&s, 0, i, ack, sizeof ack);
     print("op/ack_write", "2048 numbers without a gap", clock_ns() - before, OPS / 100);
     printf("sum %llu\n", (unsigned long long)sum); /* so that nothing is left out */
+    flows_time(d, 1, "op/flows_note/1");
+    flows_time(d, 500, "op/flows_note/500");
+    flows_time(d, 5000, "op/flows_note/5000");
     dp_release(d);
     free(d);
 }

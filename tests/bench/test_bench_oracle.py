@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import pytest
 
 from tests.bench.test_bench_plane import measured
 
 
-def test_oracle(tmp_path: Path) -> None:
+def test_oracle(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nothing asserts a time; asserted is that everything was measured."""
-    found = measured(tmp_path, "oracle")
+    found = measured(tmp_path_factory, "oracle")
     assert set(found) == {
         f"oracle/{who}-{flow}/{content}/{size}"
         for who in ("heuristic", "model")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
@@ -14,7 +15,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 HEADER_BYTES = 8
 TAG_BYTES = 16
 REPLAY_NUMBERS = 8128
-PADDING, PING, PONG, ACK, BUNDLE = 0, 1, 2, 3, 4
+PADDING, PING, PONG, ACK, BUNDLE, PROMPT, ABANDON, REPEAT = range(8)
+SOURCE, REPAIR = 0x18, 0x20
 PROBE = 1
 
 
@@ -78,8 +80,63 @@ class Inner:
 
 
 @dataclass(frozen=True)
+class Prompt:
+    def pack(self) -> bytes:
+        return bytes([PROMPT])
+
+
+@dataclass(frozen=True)
+class Abandon:
+    """`numbers` fall."""
+
+    path: int
+    numbers: tuple[int, ...]
+
+    def pack(self) -> bytes:
+        head = bytes([ABANDON, self.path]) + varint(self.numbers[0]) + bytes([len(self.numbers) - 1])
+        return head + b"".join(varint(a - b - 1) for a, b in pairwise(self.numbers))
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """What follows it, to the end, is the content of that datagram; `number`: its low 32 bits."""
+
+    path: int
+    number: int
+
+    def pack(self) -> bytes:
+        return struct.pack(">BBI", REPEAT, self.path, self.number & 0xFFFFFFFF)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What follows it, to the end, is a member of a code stream; `sequence`: its low 16 bits."""
+
+    stream: int
+    sequence: int
+
+    def pack(self) -> bytes:
+        return struct.pack(">BH", SOURCE + self.stream, self.sequence & 0xFFFF)
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A sum over members of a stream (section 11); `body` as it stands on the wire."""
+
+    path: int
+    stream: int
+    body: bytes
+
+    def pack(self) -> bytes:
+        return bytes([REPAIR + 8 * self.path + self.stream]) + self.body
+
+
+@dataclass(frozen=True)
 class Ack:
-    """`ranges` are (gap, length) and `times` (distance, microseconds) as they stand on the wire."""
+    """`ranges` are (gap, length) and `times` (distance, microseconds) as they stand on the wire.
+
+    `repaired`: of the numbers that are named as received, how many came in other datagrams than their own.
+    """
 
     path: int
     largest: int
@@ -89,12 +146,15 @@ class Ack:
     first_range: int
     ranges: tuple[tuple[int, int], ...] = ()
     times: tuple[tuple[int, int], ...] = ()
+    repaired: int = 0
 
     def pack(self) -> bytes:
         """The delay to 8 microseconds; more received than there are numbers is not to be said on the wire."""
         flags = self.path | 4 * (self.ce > 0) | 8 * bool(self.ranges) | 16 * bool(self.times)
+        flags |= 32 * (self.repaired > 0)
         head = bytes([ACK, flags]) + varint(self.largest) + varint(self.delay_us // 8)
         head += varint(self.largest + 1 - self.received) + (varint(self.ce) if self.ce else b"")
+        head += varint(self.repaired) if self.repaired else b""
         body = varint(self.first_range)
         for pairs in (self.ranges, self.times):
             body += bytes([len(pairs)]) * bool(pairs)
@@ -121,7 +181,7 @@ class Ack:
         return found
 
 
-Frame = Ping | Pong | Ack | Inner
+Frame = Ping | Pong | Ack | Inner | Prompt | Abandon | Repeat | Source | Repair
 
 
 def take_ack(data: bytes, at: int) -> tuple[Ack, int]:
@@ -132,6 +192,7 @@ def take_ack(data: bytes, at: int) -> tuple[Ack, int]:
     units, at = take_varint(data, at)
     missing, at = take_varint(data, at)
     ce, at = take_varint(data, at) if flags & 4 else (0, at)
+    repaired, at = take_varint(data, at) if flags & 32 else (0, at)
     first, at = take_varint(data, at)
     lists = []
     for flag in (8, 16):
@@ -142,8 +203,23 @@ def take_ack(data: bytes, at: int) -> tuple[Ack, int]:
             count, at = data[at], at + 1
         pairs, at = take_pairs(data, at, count)
         lists.append(pairs)
-    path = flags & 3 if flags < 32 else flags  # others are no path
-    return Ack(path, largest, units * 8, largest + 1 - missing, ce, first, *lists), at
+    path = flags & 3 if flags < 64 else flags  # others are no path
+    ack = Ack(path, largest, units * 8, largest + 1 - missing, ce, first, *lists, repaired=repaired)
+    return ack, at
+
+
+def take_abandon(data: bytes, at: int) -> tuple[Abandon, int]:
+    """Numbers may come out below 0."""
+    if at + 2 >= len(data):
+        raise Malformed("ABANDON without a path")
+    number, behind = take_varint(data, at + 2)
+    if behind >= len(data):
+        raise Malformed("ABANDON without a count")
+    numbers, count, behind = [number], data[behind], behind + 1
+    for _ in range(count):
+        gap, behind = take_varint(data, behind)
+        numbers.append(numbers[-1] - gap - 1)
+    return Abandon(data[at + 1], tuple(numbers)), behind
 
 
 def take_pairs(data: bytes, at: int, count: int) -> tuple[tuple[tuple[int, int], ...], int]:
@@ -179,6 +255,23 @@ def take_bundle(data: bytes) -> list[Inner]:
     return found
 
 
+def take_repair(data: bytes, at: int) -> tuple[Frame, int]:
+    """A frame of section 3.2 or 11."""
+    kind = data[at]
+    if kind == PROMPT:
+        return Prompt(), at + 1
+    if kind == ABANDON:
+        return take_abandon(data, at)
+    if kind >= REPAIR:
+        return Repair(kind >> 3 & 3, kind & 7, data[at + 1 :]), len(data)
+    size = 6 if kind == REPEAT else 3
+    if at + size > len(data):
+        raise Malformed("REPEAT or SOURCE past the end")
+    if kind == REPEAT:
+        return Repeat(*struct.unpack_from(">BI", data, at + 1)), at + size
+    return Source(kind & 7, *struct.unpack_from(">H", data, at + 1)), at + size
+
+
 def parse(plaintext: bytes) -> list[Frame]:
     """All frames but PADDING, in order. Raises Malformed."""
     found: list[Frame] = []
@@ -201,6 +294,9 @@ def parse(plaintext: bytes) -> list[Frame]:
         elif kind == BUNDLE:
             found += take_bundle(plaintext[at + 1 :])
             break
+        elif PROMPT <= kind <= REPEAT or SOURCE <= kind < REPAIR + 32:
+            frame, at = take_repair(plaintext, at)
+            found.append(frame)
         else:
             raise Malformed(f"frame {kind:#x}")
     return found

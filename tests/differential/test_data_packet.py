@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from dataclasses import dataclass, field
 
 import pytest
 from cryptography.exceptions import InvalidTag
@@ -13,7 +14,18 @@ from hypothesis import strategies as st
 from oxidized.core.plane import Suite
 from oxidized.ffi.dataplane import aead_library
 from tests.differential import reference as ref
-from tests.differential.reference import Ack, Inner, Ping, Pong, parse
+from tests.differential.reference import (
+    Abandon,
+    Ack,
+    Inner,
+    Ping,
+    Pong,
+    Prompt,
+    Repair,
+    Repeat,
+    Source,
+    parse,
+)  # fmt: skip
 from tests.native.rig import (
     EDGE,
     INNER_A,
@@ -66,15 +78,29 @@ def test_what_the_reference_seals_the_plane_opens(
 
 VARINTS = st.one_of(st.integers(0, 70), st.integers(0, 1 << 16), st.integers(0, (1 << 62) - 1))
 PAIRS = st.tuples(VARINTS, VARINTS)
+NUMBERS = st.one_of(st.integers(0, 12), st.integers(0, (1 << 62) - 1))  # near what has come, or any
+
+
+def falling(numbers: list[int]) -> tuple[int, ...]:
+    return tuple(sorted(numbers, reverse=True))
+
+
 FRAMES = st.one_of(
     st.just(bytes(1)),
     st.builds(Ping, st.integers(0, 255), st.integers(1, 2**64 - 1), st.integers(0, 2**64 - 1)).map(Ping.pack),
     st.builds(Pong, st.integers(0, 255), st.integers(1, 2**64 - 1), st.integers(0, 2**64 - 1)).map(Pong.pack),
     st.builds(
         lambda path, largest, us, missing, *rest: Ack(path, largest, us, largest + 1 - missing, *rest),
-        st.sampled_from([0, 1, 2, 3, 32, 64]), VARINTS, VARINTS, VARINTS, VARINTS, VARINTS,
-        st.lists(PAIRS, max_size=34).map(tuple), st.lists(PAIRS, max_size=18).map(tuple),
+        st.sampled_from([0, 1, 2, 3, 64, 128]), VARINTS, VARINTS, VARINTS, VARINTS, VARINTS,
+        st.lists(PAIRS, max_size=34).map(tuple), st.lists(PAIRS, max_size=18).map(tuple), VARINTS,
     ).map(Ack.pack),
+    st.just(Prompt().pack()),
+    st.builds(
+        Abandon, st.integers(0, 4), st.lists(NUMBERS, min_size=1, max_size=70, unique=True).map(falling)
+    ).map(Abandon.pack),
+    st.builds(Repeat, st.integers(0, 4), NUMBERS).map(Repeat.pack),
+    st.builds(Source, st.integers(0, 7), NUMBERS).map(Source.pack),
+    st.builds(Repair, st.integers(0, 3), st.integers(0, 7), st.binary(max_size=20)).map(Repair.pack),
     st.binary(max_size=30),
     st.binary(max_size=60).map(lambda b: ipv4(payload=b)),
 )  # fmt: skip
@@ -86,56 +112,128 @@ def ack_is_good(ack: Ack, sent: list[int]) -> bool:
         return False
     if ack.received > ack.largest + 1 or ack.ce > ack.received:
         return False
+    if ack.repaired > ack.largest + 1 - ack.received:
+        return False
     if len(ack.ranges) > 32 or len(ack.times) > 16:
         return False
     lowest = ack.largest - ack.first_range - sum(gap + length + 2 for gap, length in ack.ranges)
     named = ack.first_range + 1 + sum(length + 1 for _, length in ack.ranges)
-    return lowest >= 0 and named <= ack.received and sum(d for d, _ in ack.times) <= ack.largest
+    is_named_well = lowest >= 0 and named <= ack.received + ack.repaired
+    return is_named_well and sum(d for d, _ in ack.times) <= ack.largest
 
 
-def expect(plaintext: bytes, sent: list[int]) -> tuple[list[Ping], Inner | None, str | None]:
-    """(PINGs answered, inner packet, name of the drop): what a receiver that has sent so many makes of it."""
-    answered: list[Ping] = []
+# What the plane has seen before: numbers by path; the datagram that is looked at comes as the next of path 0.
+SEEN = {0: {0, 1, 2, 5, 8}, 1: {3}, 2: set(), 3: {0, 1}}
+SEEN_NEXT = {path: max(numbers, default=-1) + 1 for path, numbers in SEEN.items()}
+
+
+def is_last(kind: int) -> bool:
+    """An item, or a bundle of them."""
+    return kind >> 4 in (4, 6) or kind >> 3 == 1 or kind >= 0x80 or kind == ref.BUNDLE
+
+
+@dataclass
+class Expected:
+    """What a receiver makes of a plaintext. `why`: name of the drop."""
+
+    answered: list[Ping] = field(default_factory=list)
+    inner: Inner | None = None
+    why: str | None = None
+
+
+def expect_last(found: Expected, rest: bytes) -> Expected:
+    kind = rest[0]
+    if kind >> 4 in (4, 6):
+        found.inner = Inner(rest)
+    elif kind == ref.BUNDLE:
+        found.why = "bundle"
+    else:  # compressed, and this end takes none
+        found.why = "lz-refused" if kind >> 3 == 1 else "no-context"
+    return found
+
+
+def is_repeatable(path: int, low: int, rest: bytes) -> bool:
+    """PROTOCOL.md section 3.2: the content of a number that was sent before this datagram."""
+    if path > 3 or not rest or not is_last(rest[0]):
+        return False
+    here = SEEN_NEXT[path] + (path == 0)  # this datagram is seen by now
+    return ref.expand(here, low) < SEEN_NEXT[path]
+
+
+def expect_repair(plaintext: bytes, at: int, found: Expected) -> int:
+    """Where the frame ends; if that is where it begins, so does the rest."""
+    kind = plaintext[at]
+    try:
+        frame, behind = ref.take_repair(plaintext, at)
+    except ref.Malformed:
+        found.why = "bad-frame" if kind >= ref.SOURCE else "bad-repair"
+        return at
+    rest = plaintext[behind:]
+    is_good = True
+    if isinstance(frame, Abandon):
+        is_near = frame.path <= 3 and frame.numbers[0] < SEEN_NEXT[frame.path] + (frame.path == 0)
+        is_good = is_near and len(frame.numbers) <= 64 and frame.numbers[-1] >= 0
+    elif isinstance(frame, Repair):
+        is_good = 8 <= len(frame.body) <= 3 + 1540 and frame.body[2] > 0
+    elif isinstance(frame, Repeat):
+        is_good = is_repeatable(frame.path, frame.number, rest)
+        if is_good:
+            if ref.expand(SEEN_NEXT[frame.path], frame.number) not in SEEN[frame.path]:
+                expect_last(found, rest)
+            return len(plaintext)
+    found.why = None if is_good else "bad-repair"
+    return behind if is_good else at
+
+
+def expect(plaintext: bytes, sent: list[int]) -> Expected:
+    """What a receiver that has sent so many, and has seen SEEN, makes of it."""
+    found = Expected()
     at = 0
     while at < len(plaintext):
         kind = plaintext[at]
-        if kind >> 4 in (4, 6):
-            return answered, Inner(plaintext[at:]), None
-        if kind >> 3 == 1 or kind >= 0x80:  # compressed, and this end takes none
-            return answered, None, "lz-refused" if kind >> 3 == 1 else "no-context"
-        if kind == ref.BUNDLE:
-            return answered, None, "bundle"
+        if is_last(kind):
+            return expect_last(found, plaintext[at:])
+        if ref.PROMPT <= kind <= ref.REPEAT or ref.SOURCE <= kind < ref.REPAIR + 32:
+            before, at = at, expect_repair(plaintext, at, found)
+            if at == before:
+                return found
+            continue
         size = {ref.PADDING: 1, ref.PING: 18, ref.PONG: 18}.get(kind)
         if kind == ref.ACK:
             try:
                 ack, behind = ref.take_ack(plaintext, at)
             except ref.Malformed:
-                return answered, None, "bad-frame-or-ack"
+                found.why = "bad-frame-or-ack"
+                return found
             if not ack_is_good(ack, sent):
-                return answered, None, "bad-ack"
+                found.why = "bad-ack"
+                return found
             size = behind - at
-        if size is None or at + size > len(plaintext) or (kind == ref.PING and answered):
-            return answered, None, "bad-frame"
+        if size is None or at + size > len(plaintext) or (kind == ref.PING and found.answered):
+            found.why = "bad-frame"
+            return found
         if kind == ref.PING:
-            answered += parse(plaintext[at : at + size])
+            found.answered += parse(plaintext[at : at + size])
         at += size
-    return answered, None, None
+    return found
 
 
-@settings(max_examples=250)
-@given(st.lists(FRAMES, max_size=6), st.integers(0, 60))
-def test_frames_mean_the_same(frames: list[bytes], cut: int) -> None:
-    rig = Solo()
+@settings(max_examples=400)
+@given(st.lists(FRAMES, max_size=6), st.integers(0, 60), st.booleans())
+def test_frames_mean_the_same(frames: list[bytes], cut: int, has_arena: bool) -> None:
+    rig = Solo(repair_bytes=has_arena << 16)
     rig.send(*[ipv4(INNER_B, INNER_A)] * 40)
     rig.opened()
+    rig.receive(*[rig.far.seal(path=path, pn=pn) for path, numbers in SEEN.items() for pn in sorted(numbers)])
     plaintext = b"".join(frames)
     plaintext = plaintext[: max(0, len(plaintext) - cut)] if cut % 3 == 0 else plaintext
-    answered, inner, why = expect(plaintext, [40, 0, 0, 0])
+    expected = expect(plaintext, [40, 0, 0, 0])
+    why = expected.why
     rig.hear(plaintext)
     pongs = [frame for opened in rig.opened() for frame in opened.of(Pong)]
-    assert pongs == [Pong(ping.flags, ping.token, ping.time) for ping in answered]
+    assert pongs == [Pong(ping.flags, ping.token, ping.time) for ping in expected.answered]
     got = {reason for way, reason in drops(rig.plane) if way == "receive"}
-    if why is None and inner is None:
+    if why is None and expected.inner is None:
         assert got == set()
     elif why == "bad-frame-or-ack":  # cut short, and perhaps wrong before that
         assert got in ({"bad-frame"}, {"bad-ack"})

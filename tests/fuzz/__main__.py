@@ -26,6 +26,7 @@ CORPUS = HERE / "corpus"
 SHORT_MUTATIONS = 4000
 SHORT_SEED = 1
 INPUT_BYTES_MAX = 4096
+SHARED = (HERE / "support.c", HERE / "frames_text.c")
 C_TARGETS = tuple(sorted(path.stem for path in HERE.glob("fuzz_*.c")))
 FLAGS = (
     "-std=c11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer -DOXI_DEBUG "
@@ -71,7 +72,7 @@ def build_targets(compiler: str, extra: Sequence[str], main: Sequence[Path]) -> 
     """The executable of each C target. `main` is what libFuzzer would bring along."""
     folder = BUILD / compiler
     flags = [*FLAGS, *extra]
-    common = [*sorted((ROOT / "native").rglob("*.c")), HERE / "support.c", *main]
+    common = [*sorted((ROOT / "native").rglob("*.c")), *SHARED, *main]
     objects = compile_all(compiler, flags, [*common, *(HERE / f"{name}.c" for name in C_TARGETS)], folder)
     shared, own = objects[: len(common)], objects[len(common) :]
     executables = {}

@@ -4,7 +4,7 @@
  * (small ones among themselves where some are held) and unchanged, compressed and bundled on the way or not,
  * but for the MSS of a SYN, whose checksum stays right; with a foreign source it gets as far as the other
  * plane; any other is dropped at once. One that is too big may be answered, by ICMP that is whole,
- * quotes it and has a right checksum.
+ * quotes it and has a right checksum. The same where the path is taken to lose, though it does not.
  * Parsers: ip_parse, mss_read, too_big_ipv4_parse, too_big_ipv6_parse. */
 #include <string.h>
 
@@ -154,13 +154,15 @@ static void carry_and_compare(world *w)
     static uint8_t buf[PKTS_MAX][ROOM];
     static uint32_t len[PKTS_MAX], peer[PKTS_MAX];
     static oxi_addr addr[PKTS_MAX];
-    int n = oxi_outer_pop(w->left.dp, buf[0], ROOM, len, addr, PKTS_MAX);
-    must(n >= 0, "a pop");
-    for (int i = 0; i < n; i++) {
-        addr[i] = address_of(9, 999);
-        int result = oxi_outer_push(w->right.dp, w->right.now_ns, buf[i], ROOM, &len[i], &addr[i], 1);
-        must(result == OXI_OK, "push takes all");
+    int n;
+    while ((n = oxi_outer_pop(w->left.dp, buf[0], ROOM, len, addr, PKTS_MAX)) > 0) {
+        for (int i = 0; i < n; i++) {
+            addr[i] = address_of(9, 999);
+            int result = oxi_outer_push(w->right.dp, w->right.now_ns, buf[i], ROOM, &len[i], &addr[i], 1);
+            must(result == OXI_OK, "push takes all");
+        }
     }
+    must(n == 0, "a pop");
     n = oxi_inner_pop(w->right.dp, buf[0], ROOM, len, peer, PKTS_MAX);
     for (int i = 0; i < n; i++) {
         uint32_t at = next_sent(w, len[i]);
@@ -232,9 +234,10 @@ static void counters_check(const world *w)
     must(st.inner_sent_packets == w->left_count, "the others leave");
     must(how->has_bundles || st.outer_out_datagrams == w->left_count + st.own_out_datagrams,
          "each by itself where nothing is bundled");
-    if (how->flows == 0 && !how->has_bundles && !how->has_payload && st.own_out_datagrams == 0)
+    bool has_marks = how->repair != OXI_REPAIR_OFF;
+    if (how->flows == 0 && !how->has_bundles && !how->has_payload && !has_marks && st.own_out_datagrams == 0)
         must(st.outer_out_bytes == most, "24 bytes more than the inner packet");
-    if (how->flows == 0 && st.own_out_datagrams == 0)
+    if (how->flows == 0 && !has_marks && st.own_out_datagrams == 0)
         must(st.outer_out_bytes <= most, "never longer for what makes it smaller");
     oxi_compression_stats c;
     must(oxi_compression_stats_read(w->left.dp, &c) == OXI_OK, "counters can be read");
@@ -249,11 +252,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&w, 0, sizeof w);
     uint8_t head = (uint8_t)input_number(&in, 1);
     ways how = ways_of(head >> 1 & 0x3f);
+    how.has_order = true;
+    how.repair = head & 0x80 ? OXI_REPAIR_ARQ + (head >> 1) % 3 : OXI_REPAIR_OFF;
     ends_open(&w.left, &w.right, head & 1 ? OXI_SUITE_AES256GCM : OXI_SUITE_CHACHA20POLY1305, &how);
     while (in.left && w.pushed < PKTS_MAX) {
         push_batch(&w, &in);
-        if (how.flows || how.has_bundles)
+        if (how.flows || how.has_bundles || how.repair)
             turn(&w);
+        if (how.repair)
+            must(oxi_repair_wish(w.left.dp, w.left.now_ns, w.left.peer, 0, OXI_REGIME_RANDOM, 1000, 3) ==
+                     OXI_OK, "the path is taken to lose");
     }
     turn(&w);
     answers_check(&w);

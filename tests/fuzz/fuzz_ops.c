@@ -266,6 +266,59 @@ static int op_compression_stats(world *w, end *e, input *in)
     return result;
 }
 
+static int op_flows(world *w, end *e, input *in)
+{
+    (void)w;
+    oxi_class_rule rules[3]; /* one more than is good */
+    memset(rules, 0, sizeof rules);
+    for (uint32_t i = 0; i < 2; i++) {
+        rules[i].family = (uint8_t)pick(in, 7);
+        rules[i].bits = (uint8_t)pick(in, 129);
+        rules[i].protocol = (uint8_t)pick(in, 18);
+        rules[i].dscp = (uint8_t)pick(in, OXI_DSCP_ANY + 1);
+        rules[i].traffic_class = (uint8_t)pick(in, OXI_CLASSES);
+        rules[i].port = (uint16_t)input_number(in, 2);
+    }
+    int result = oxi_classes_set(e->dp, is_rare(in) ? NULL : rules, pick(in, 2));
+    oxi_flow *flows = calloc(OXI_FLOWS_MAX, sizeof *flows);
+    int count = oxi_flows_read(e->dp, pick_time(in), flows, OXI_FLOWS_MAX);
+    must(count >= 0 && count <= OXI_FLOWS_MAX, "the table is bounded");
+    for (int i = 0; i < count; i++)
+        must(flows[i].traffic_class < OXI_CLASSES && flows[i].why < OXI_WHYS && flows[i].packets > 0,
+             "a flow has a class");
+    free(flows);
+    return result;
+}
+
+static int op_repair_set(world *w, end *e, input *in)
+{
+    (void)w;
+    oxi_repair_conf conf = { .mode = pick(in, OXI_REPAIR_AUTO), .overhead_permille = pick(in, 200) * 20,
+                             .overhead_ordered_permille = pick(in, 200) * 20 };
+    bool is_null = is_rare(in);
+    int result = oxi_repair_set(e->dp, is_null ? NULL : &conf);
+    must(result < 0 || conf.mode == OXI_REPAIR_OFF || e->how.repair, "without room nothing is kept");
+    return result;
+}
+
+static int op_repair_wish(world *w, end *e, input *in)
+{
+    uint32_t peer = pick(in, 1), path = pick(in, OXI_PATHS_MAX - 1), regime = pick(in, OXI_REGIME_CONGESTED);
+    uint32_t redundancy = pick(in, 200) * 5, copies = pick(in, 3);
+    return oxi_repair_wish(e->dp, w->now_ns, peer, path, regime, redundancy, copies);
+}
+
+static int op_repair_stats(world *w, end *e, input *in)
+{
+    (void)w;
+    oxi_repair_stats *st = malloc(sizeof *st);
+    int result = oxi_repair_stats_read(e->dp, is_rare(in) ? NULL : st);
+    for (uint32_t i = 0; result == OXI_OK && i < OXI_CLASSES; i++)
+        must(st->lost_packets[i] <= st->kept_packets[i], "only what is kept can be found lost");
+    free(st);
+    return result;
+}
+
 /* A float of any bits, or one near 0. */
 static float pick_float(input *in)
 {
@@ -382,6 +435,8 @@ static int op_new(world *w, end *e, input *in)
     conf.flows = is_rare(in) ? pick(in, OXI_HDR_FLOWS_MAX) : 0;
     conf.headers = is_rare(in) ? pick(in, OXI_HEADERS_ALL) : 0;
     conf.compress_payload = is_rare(in) ? pick(in, 1) : 0;
+    conf.order = is_rare(in) ? pick(in, 2) : 0;
+    conf.repair_bytes = is_rare(in) ? pick(in, 2) * 65536 : 0;
     conf.hold_ns[input_number(in, 1) % OXI_CLASSES] = is_rare(in) ? input_number(in, 4) : 0;
     oxi_dp *dp = conf.peers_max > 4 && conf.peers_max <= OXI_PEERS_LIMIT ? NULL : oxi_dp_new(&conf);
     oxi_dp_free(dp);
@@ -394,13 +449,16 @@ static op *const OPS[] = {
     op_time,      op_events,          op_inner_push,    op_path_payload,  op_carry,      op_carry,
     op_deliver,   op_control,         op_io,            op_new,          op_flow_push,  op_flow_push,
     op_oracle_ask, op_oracle_learn,   op_oracle_set,    op_compression_set, op_compression_stats,
+    op_flows,     op_repair_set,      op_repair_wish,   op_repair_stats,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static world w;
     input in = { data, size };
-    const ways how = ways_of(size ? data[size - 1] & 0x3f : 0);
+    ways how = ways_of(size ? data[size - 1] & 0x3f : 0);
+    how.has_order = size && data[size - 1] & 0x40;
+    how.repair = size && data[size - 1] & 0x80 ? OXI_REPAIR_AUTO : OXI_REPAIR_OFF;
     w.flows = (flows_made){ 0 };
     w.ticket = (oxi_oracle_ticket){ 0 };
     ends_open(&w.ends[0], &w.ends[1], OXI_SUITE_AES256GCM, &how);

@@ -113,7 +113,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     input in = { data, size };
     memset(&w, 0, sizeof w);
     uint8_t suite = input_number(&in, 1) & 1 ? OXI_SUITE_AES256GCM : OXI_SUITE_CHACHA20POLY1305;
-    const ways how = ways_of((uint8_t)(size ? data[0] >> 1 & 15 : 0));
+    ways how = ways_of((uint8_t)(size ? data[0] >> 1 & 15 : 0));
+    how.has_order = true;
     end_open(&w.us, false, suite, &how);
     end_connect(&w.us, 0x424242);
     for (uint32_t i = 0; i < OPS_MAX && in.left; i++)

@@ -228,16 +228,16 @@ typedef struct sent {
     bool is_claimed;
 } sent;
 
-typedef struct flow {
+typedef struct super_flow {
     bool is_v6, is_udp, is_df;
     uint32_t segment, words, seq;
     uint16_t ident;
-} flow;
+} super_flow;
 
 typedef struct world {
     dp *d;
     batch b;
-    flow flows[FLOWS];
+    super_flow flows[FLOWS];
     sent sent[PKTS_MAX];
     uint32_t count, claimed;
 } world;
@@ -258,7 +258,7 @@ static void flows_make(world *w, input *in)
 {
     for (uint32_t i = 0; i < FLOWS; i++) {
         uint32_t shape = (uint32_t)input_number(in, 1);
-        w->flows[i] = (flow){ .is_v6 = shape & 1, .is_udp = shape & 2, .is_df = shape & 4,
+        w->flows[i] = (super_flow){ .is_v6 = shape & 1, .is_udp = shape & 2, .is_df = shape & 4,
                               .words = 5 + (shape >> 3 & 3), .ident = (uint16_t)(0 - (shape >> 5)),
                               .seq = shape & 8 ? 0 - 2000U : 7 };
         w->flows[i].segment = 1 + (uint32_t)input_number(in, 2) % SEGMENT_MAX;
@@ -266,7 +266,7 @@ static void flows_make(world *w, input *in)
 }
 
 /* The next segment of a flow. */
-static uint32_t segment_make(flow *f, uint32_t port, uint32_t payload, bool is_push, uint8_t *out)
+static uint32_t segment_make(super_flow *f, uint32_t port, uint32_t payload, bool is_push, uint8_t *out)
 {
     uint32_t start = f->is_v6 ? 40 : 20;
     uint32_t len = start + (f->is_udp ? 8 : f->words * 4) + payload;
@@ -300,7 +300,7 @@ static void twin(uint8_t *at, uint8_t *field, bool is_twin)
 }
 
 /* One or two bytes that are not as they should be, with checksums that know of it or not. */
-static void damage(uint8_t *p, uint32_t len, const flow *f, input *in)
+static void damage(uint8_t *p, uint32_t len, const super_flow *f, input *in)
 {
     uint32_t how = (uint32_t)input_number(in, 1);
     uint32_t start = f->is_v6 ? 40 : 20, head = start + (f->is_udp ? 8 : f->words * 4);
@@ -360,7 +360,7 @@ static void packet_next(world *w, input *in)
         data[2] = 0;
         data[3] = (uint8_t)len;
     } else {
-        flow *f = &w->flows[op & 3];
+        super_flow *f = &w->flows[op & 3];
         bool is_short = op & 4;
         uint32_t payload = is_short ? (uint32_t)input_number(in, 2) % (f->segment + 1) : f->segment;
         len = segment_make(f, op & 3, payload, (op & 0x18) == 0x18, data);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 static const uint64_t SECOND = 1000000000ULL;
+enum { REPAIR_BYTES = 65536 };
 
 void must(bool holds, const char *what)
 {
@@ -50,7 +51,8 @@ ways ways_of(uint8_t bits)
     w.flows = !(bits & 1) ? 0 : bits & 2 ? 4 : 64;
     w.hold_ns[OXI_CLASS_VOIP] = bits & 16 ? 2 * SECOND / 1000 : 0;
     w.hold_ns[OXI_CLASS_GAMING] = bits & 16 ? SECOND / 1000 : 0;
-    w.hold_ns[OXI_CLASS_OTHER] = bits & 32 ? SECOND / 2000 : 0;
+    for (uint32_t i = OXI_CLASS_WEB; i < OXI_CLASSES; i++)
+        w.hold_ns[i] = bits & 32 ? SECOND / 2000 : 0;
     return w;
 }
 
@@ -70,23 +72,28 @@ void end_open(end *e, bool is_left, uint8_t suite, const ways *how)
 {
     const ways none = { 0 };
     const ways *w = how ? how : &none;
-    const oxi_conf conf = { .peers_max = 2,
-                            .workers = 1,
-                            .routes_max = 16,
-                            .pool_pkts = POOL_PKTS,
-                            .mtu_bytes = w->mtu_bytes ? w->mtu_bytes : KEEP_MTU,
-                            .rekey_packets = 1 << 20,
-                            .key_packets_max = 1 << 21,
-                            .key_age_ns_max = 600 * SECOND,
-                            .hold_ns = { w->hold_ns[0], w->hold_ns[1], w->hold_ns[2] },
-                            .flows = w->flows,
-                            .headers = w->all_headers ? OXI_HEADERS_ALL : OXI_HEADERS_AUTO,
-                            .compress_payload = w->has_payload };
+    oxi_conf conf = { .peers_max = 2,
+                      .workers = 1,
+                      .routes_max = 16,
+                      .pool_pkts = POOL_PKTS,
+                      .mtu_bytes = w->mtu_bytes ? w->mtu_bytes : KEEP_MTU,
+                      .rekey_packets = 1 << 20,
+                      .key_packets_max = 1 << 21,
+                      .key_age_ns_max = 600 * SECOND,
+                      .flows = w->flows,
+                      .headers = w->all_headers ? OXI_HEADERS_ALL : OXI_HEADERS_AUTO,
+                      .compress_payload = w->has_payload,
+                      .order = w->has_order,
+                      .repair_bytes = w->repair ? REPAIR_BYTES : 0 };
+    memcpy(conf.hold_ns, w->hold_ns, sizeof conf.hold_ns);
     *e = (end){ .dp = oxi_dp_new(&conf), .now_ns = SECOND, .suite = suite, .is_left = is_left,
                   .how = *w };
     must(e->dp != NULL, "a plane can be made");
     if (w->has_payload)
         rules_set(e);
+    const oxi_repair_conf repair = { .mode = w->repair, .overhead_permille = 1000,
+                                     .overhead_ordered_permille = 500 };
+    must(oxi_repair_set(e->dp, &repair) == OXI_OK, "repair is set");
     must(oxi_peer_add(e->dp, 0, 5 * SECOND, is_left, &e->peer) == OXI_OK, "a peer can be added");
     must(oxi_index_pick(e->dp, 0x123456, &e->rx_index) == OXI_OK, "an index is free");
     for (uint32_t i = 0; i < OXI_KEY_BYTES; i++) {
@@ -296,9 +303,13 @@ void drain(end *e)
     static oxi_addr to[OXI_BATCH_MAX];
     static oxi_event events[OXI_BATCH_MAX];
     int n;
-    uint32_t is_holding = e->how.hold_ns[0] || e->how.hold_ns[1] || e->how.hold_ns[2];
+    const oxi_repair_conf off = { .mode = OXI_REPAIR_OFF };
+    must(oxi_repair_set(e->dp, &off) == OXI_OK, "repair ends at any time");
+    uint32_t is_holding = e->how.hold_ns[OXI_CLASS_VOIP] || e->how.hold_ns[OXI_CLASS_WEB];
     if (is_holding && e->now_ns < UINT64_MAX - SECOND)
         oxi_tick(e->dp, e->now_ns += SECOND / 100);
+    if (e->how.has_order && e->now_ns < UINT64_MAX - SECOND)
+        oxi_tick(e->dp, e->now_ns += ORDER_NS_MAX);
     while (oxi_outer_pop(e->dp, buf[0], ROOM, len, to, OXI_BATCH_MAX) > 0)
         ;
     while (oxi_carrier_pop(e->dp, buf[0], ROOM, len, peer, OXI_BATCH_MAX) > 0)

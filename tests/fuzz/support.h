@@ -28,10 +28,13 @@ typedef struct ways {
     bool all_headers;    /* of every packet, however many come */
     bool has_payload;    /* payloads too, of the ports of WAYS_RULES */
     bool has_bundles;
+    bool has_order;      /* TCP flows wait for what is lost */
+    uint32_t repair;     /* OXI_REPAIR_*: how lost packets come back */
     uint64_t hold_ns[OXI_CLASSES];
     uint32_t mtu_bytes;  /* 0: KEEP_MTU */
 } ways;
 
+enum { ORDER_NS_MAX = 400000000 }; /* nothing waits for a lost packet any longer */
 enum { WAYS_RULES = 5, WAYS_PORT = 5060 }; /* that port and the ones behind it, UDP; TCP has one less */
 
 /* One end of a tunnel: a plane with one peer (number 0), one session (suite by `suite`), one path. */

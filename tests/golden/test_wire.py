@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from oxidized.core.plane import SessionKeys, Suite
+from oxidized.core.plane import Regime, RepairMode, SessionKeys, Suite
 from oxidized.ffi.dataplane import aead_library
-from tests.differential.reference import End, Inner, Ping, Pong, parse
+from tests.differential.reference import Ack, End, Inner, Ping, Pong, Prompt, Repeat, parse
 from tests.golden import wire_vectors as golden
 from tests.native.rig import EDGE, KEY_A, KEY_B, MS, PAYLOAD_MAX, Solo, drops, ipv4, key
 
@@ -68,6 +68,52 @@ def emits_epoch(rig: Solo) -> None:
     rig.send(golden.TO_PEER)
 
 
+def emits_ack_of_a_repetition(rig: Solo) -> None:
+    again = Prompt().pack() + Repeat(0, 1).pack() + ipv4()
+    rig.receive(rig.far.seal(ipv4()), rig.far.seal(again, pn=2))
+    rig.tick(MS)
+
+
+def knows_the_way(rig: Solo, mode: RepairMode, regime: Regime) -> None:
+    """One packet acknowledged after 40 ms; then the way loses, says the control plane."""
+    rig.plane.repair_set(mode)
+    rig.send(golden.TO_PEER)
+    rig.now_ns += 40 * MS
+    rig.hear(Ack(0, 0, 0, 1, 0, 0).pack())
+    rig.plane.repair_wish(rig.now_ns, rig.peer, 0, regime=regime, redundancy=1.0, copies=1)
+    rig.sent()
+
+
+def emits_prompt(rig: Solo) -> None:
+    knows_the_way(rig, RepairMode.ARQ, Regime.RANDOM)
+    rig.send(golden.VOICE)
+
+
+def emits_repeat(rig: Solo) -> None:
+    emits_prompt(rig)
+    rig.sent()
+    rig.tick()
+    rig.tick(100 * MS)
+
+
+def emits_source(rig: Solo) -> None:
+    knows_the_way(rig, RepairMode.FEC, Regime.RANDOM)
+    rig.send(golden.VOICE)
+
+
+def emits_abandon(rig: Solo) -> None:
+    """A queue stands there: it was 40 ms, then 200."""
+    knows_the_way(rig, RepairMode.ARQ, Regime.CONGESTED)
+    rig.send(golden.TO_PEER)
+    rig.now_ns += 200 * MS
+    rig.hear(Ack(0, 1, 0, 2, 0, 1).pack())
+    rig.send(golden.TO_PEER, golden.TO_PEER_V6)
+    rig.sent()
+    rig.now_ns += 200 * MS
+    rig.hear(Ack(0, 3, 0, 3, 0, 0, ((0, 1),)).pack())
+    rig.tick(20 * MS)
+
+
 EMITS: dict[str, Callable[[Solo], None]] = {
     "ipv4": emits_ipv4,
     "ipv6": emits_ipv6,
@@ -77,6 +123,11 @@ EMITS: dict[str, Callable[[Solo], None]] = {
     "ack": emits_ack,
     "ack-gap-before-ipv4": emits_ack_in_front,
     "epoch-5": emits_epoch,
+    "ack-repaired": emits_ack_of_a_repetition,
+    "prompt-ipv4": emits_prompt,
+    "repeat": emits_repeat,
+    "source": emits_source,
+    "abandon": emits_abandon,
 }
 
 
@@ -86,7 +137,7 @@ EMITS: dict[str, Callable[[Solo], None]] = {
 @pytest.mark.parametrize("suite", Suite, ids=["aes-256-gcm", "chacha20-poly1305"])
 @pytest.mark.parametrize("case", EMITS)
 def test_plane_emits_the_vector(case: str, suite: Suite, library: str) -> None:
-    rig = Solo(suite=suite, library=library)
+    rig = Solo(suite=suite, library=library, repair_bytes=65536)
     EMITS[case](rig)
     vector = next(v for n, v in VECTORS.items() if n.startswith(case + "/") and v["suite"] == suite)
     assert [datagram.hex() for datagram, _ in rig.sent()] == [vector["datagram"]]

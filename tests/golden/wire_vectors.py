@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.differential.reference import Ack, Ping, Pong, seal
+from tests.differential.reference import Abandon, Ack, Ping, Pong, Prompt, Repeat, Source, seal
 from tests.native.rig import INNER_A, INNER_B, KEY_B, ipv4, ipv6
 
 FILE = Path(__file__).with_name("wire_vectors.json")
@@ -21,6 +21,9 @@ TO_PEER = ipv4(INNER_B, INNER_A, bytes(range(40)))
 TO_PEER_V6 = ipv6("fd00::2", "fd00::1", bytes(range(24)))
 ACK_ONE = Ack(path=0, largest=0, delay_us=5000, received=1, ce=0, first_range=0)
 # 0..99 received, then 100..199 lost, then 200: a time for each 4,096 bytes, back over those in order.
+VOICE = ipv4(INNER_B, INNER_A, bytes(range(40)), ecn=46 << 2)
+# 0 came, 1 came again in 2, and is told apart.
+ACK_REPAIRED = Ack(0, 2, 1000, 2, 0, 2, repaired=1)
 ACK_GAP = Ack(0, 200, 5000, 101, 0, 0, ((99, 99),), ((0, 0), (101, 1000)))
 
 # name -> (path, epoch, packet number, plaintext)
@@ -34,6 +37,12 @@ CASES: dict[str, tuple[int, int, int, bytes]] = {
     "ack": (0, 0, 0, ACK_ONE.pack()),
     "ack-gap-before-ipv4": (0, 0, 0, ACK_GAP.pack() + TO_PEER),
     "epoch-5": (0, 5, 3, TO_PEER),
+    "ack-repaired": (0, 0, 0, ACK_REPAIRED.pack()),
+    "prompt-ipv4": (0, 0, 1, Prompt().pack() + VOICE),
+    "repeat": (0, 0, 2, Prompt().pack() + Repeat(0, 1).pack() + VOICE),
+    "source": (0, 0, 1, Source(0, 0).pack() + VOICE),
+    "abandon": (0, 0, 4, Abandon(0, (2,)).pack()),
+    "abandon-some": (1, 0, 3, Abandon(1, (2, 0)).pack()),
 }
 
 

@@ -96,7 +96,7 @@ static uint64_t counted(void) { return __atomic_exchange_n(&calls_counted, 0, __
 
 static const oxi_conf CONF = { .workers = 1, .peers_max = 4, .routes_max = 16, .pool_pkts = 512,
                                .mtu_bytes = 1420, .flows = 16, .headers = OXI_HEADERS_ALL,
-                               .compress_payload = 1, .hold_ns = { NS_PER_MS, NS_PER_MS, 0 },
+                               .compress_payload = 1, .order = 1, .hold_ns = { NS_PER_MS, NS_PER_MS, 0 },
                                .rekey_packets = 1ULL << 26, .key_packets_max = 1ULL << 28,
                                .key_age_ns_max = UINT64_MAX };
 

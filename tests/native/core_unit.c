@@ -5,8 +5,10 @@
 
 #include "../../native/core/aead_library.h"
 #include "../../native/core/frames.h"
+#include "../../native/core/gf256.h"
 #include "../../native/core/lz_block.h"
 #include "../../native/core/ring.h"
+#include "../../native/core/rlc.h"
 #include "../../native/core/stages.h"
 #include "../../native/core/wire.h"
 
@@ -338,8 +340,162 @@ static void lz_indexes_of_runs(void)
     }
 }
 
+/* ---- missing numbers, beside a plain list of them ---- */
+
+enum { HOLE_PNS = 1500, HOLE_PLACES = 2 };
+
+typedef struct hole_rig {
+    hole_pool pool;
+    hole rooms[HOLE_PLACES][HOLES_MAX];
+    hole *free[HOLE_PLACES];
+} hole_rig;
+
+static void hole_rig_init(hole_rig *r)
+{
+    *r = (hole_rig){ 0 };
+    r->pool = (hole_pool){ .all = r->rooms[0], .free = r->free };
+    for (uint32_t i = 0; i < HOLE_PLACES; i++)
+        r->pool.free[r->pool.free_count++] = r->rooms[i];
+}
+
+static bool is_missing(const bool *missing, uint64_t from, uint64_t to) /* strictly between */
+{
+    for (uint64_t pn = from + 1; pn < to; pn++)
+        if (missing[pn])
+            return true;
+    return false;
+}
+
+static void holes_are_as(const hole_rig *r, const holes *h, const bool *missing)
+{
+    uint64_t end = 0;
+    for (uint32_t i = 0; i < h->count; i++) {
+        CHECK(h->at[i].count > 0 && h->at[i].from >= end);
+        end = h->at[i].from + h->at[i].count;
+    }
+    CHECK((h->count == 0) == (h->at == NULL) && h->count <= HOLES_MAX);
+    CHECK(r->pool.free_count == HOLE_PLACES - (h->at != NULL));
+    for (uint32_t k = 0; k < 20; k++) {
+        uint64_t from = dice() % HOLE_PNS, to = from + dice() % 40;
+        CHECK(holes_any_between(h, from, to) == is_missing(missing, from, to < HOLE_PNS ? to : HOLE_PNS));
+    }
+}
+
+/* Jumps, late ones, twice the same, and old ones: as long as there is room, exactly as a list of them. */
+static void holes_as_a_list(uint64_t jump_max)
+{
+    hole_rig r;
+    holes h = { 0 };
+    static bool missing[HOLE_PNS];
+    static uint64_t noticed_ms[HOLE_PNS];
+    hole_rig_init(&r);
+    memset(missing, 0, sizeof missing);
+    uint64_t next = 0, now_ms = UINT32_MAX - 200; /* the low bits come round */
+    while (next < HOLE_PNS - jump_max) {
+        uint64_t pn = dice() % 2 ? next + dice() % jump_max : dice() % (next + 1);
+        holes_opened(&r.pool, &h, pn, next, now_ms * NS_PER_MS);
+        for (uint64_t i = next; i < pn; i++) {
+            missing[i] = true;
+            noticed_ms[i] = now_ms;
+        }
+        missing[pn] = false;
+        next = pn >= next ? pn + 1 : next;
+        pn = dice() % HOLE_PNS;
+        bool is_there = missing[pn];
+        CHECK(holes_resolved(&r.pool, &h, pn) == is_there);
+        missing[pn] = false;
+        now_ms += dice() % 3;
+        holes_expire(&r.pool, &h, now_ms * NS_PER_MS, 100 * NS_PER_MS);
+        for (uint64_t i = 0; i < next; i++)
+            missing[i] = missing[i] && now_ms - noticed_ms[i] < 100;
+        holes_are_as(&r, &h, missing);
+    }
+    CHECK(r.pool.given_up == 0);
+    holes_clear(&r.pool, &h);
+    CHECK(r.pool.free_count == HOLE_PLACES && !holes_any(&h));
+}
+
+/* Where there is no room the oldest are given up, and only they; a split at the limit, too. */
+static void holes_without_room(void)
+{
+    hole_rig r;
+    holes h[HOLE_PLACES + 1] = { 0 };
+    hole_rig_init(&r);
+    const uint64_t wide = 4, ranges = HOLES_MAX + 10;
+    for (uint64_t i = 0; i < ranges; i++)
+        holes_opened(&r.pool, &h[0], i * (wide + 1) + wide, i * (wide + 1), 0);
+    CHECK(h[0].count == HOLES_MAX && r.pool.given_up == 10 && h[0].at[0].from == 10 * (wide + 1));
+    uint64_t middle = 40 * (wide + 1) + 1;
+    CHECK(holes_resolved(&r.pool, &h[0], middle) && h[0].count == HOLES_MAX && r.pool.given_up == 11);
+    CHECK(!holes_any_between(&h[0], middle - 1, middle + 1) && holes_any_between(&h[0], middle - 2, middle));
+    CHECK(holes_any_between(&h[0], middle, middle + 2) && !holes_any_between(&h[0], 0, 11 * (wide + 1)));
+    middle = h[0].at[0].from + 1; /* of the oldest itself only the upper part stays */
+    CHECK(holes_resolved(&r.pool, &h[0], middle) && h[0].count == HOLES_MAX && h[0].at[0].from == middle + 1);
+    CHECK(r.pool.given_up == 12);
+    holes_opened(&r.pool, &h[1], 5, 1, 0);
+    holes_opened(&r.pool, &h[2], 5, 1, 0);
+    CHECK(holes_any(&h[1]) && !holes_any(&h[2]) && r.pool.given_up == 13 && r.pool.free_count == 0);
+    holes_opened(&r.pool, &h[1], UINT32_MAX, 6, 0); /* what can not come any more is not counted */
+    CHECK(h[1].at[1].from == UINT32_MAX - REPLAY_WINDOW);
+}
+
+/* A library with one wrong product, one with a wrong length, one that writes too much. */
+static void product_is_wrong(uint8_t *dest, const uint8_t *src, uint8_t coefficient, uint32_t padded)
+{
+    GF256_PORTABLE.mul_add(dest, src, coefficient, padded);
+    for (uint32_t i = 0; i < padded; i++)
+        dest[i] ^= coefficient == 255 && src[i] == 254;
+}
+
+static void length_is_wrong(uint8_t *dest, const uint8_t *src, uint8_t coefficient, uint32_t padded)
+{
+    GF256_PORTABLE.mul_add(dest, src, coefficient, padded == 1568 ? padded - GF256_STEP : padded);
+}
+
+static void writes_behind(uint8_t *dest, const uint8_t *src, uint8_t coefficient, uint32_t padded)
+{
+    GF256_PORTABLE.mul_add(dest, src, coefficient, padded);
+    dest[padded] ^= padded % 64 != 0;
+}
+
+static void *no_symbol(const char *name) { return strcmp(name, "ec_init_tables") ? NULL : (void *)no_symbol; }
+
+static void fields(void)
+{
+    const gf256_library wrong[] = { { "product", product_is_wrong },
+                                    { "length", length_is_wrong },
+                                    { "behind", writes_behind } };
+    CHECK(gf256_check(&GF256_PORTABLE) == NULL);
+    for (uint32_t i = 0; i < 3; i++)
+        CHECK(gf256_check(&wrong[i]) != NULL);
+    CHECK(gf256_isal_start(no_symbol) != NULL);
+}
+
+/* Buffers of the very size: what is written or read beside them is seen. */
+static void repairs_fit(void)
+{
+    for (uint32_t len = 1; len <= RLC_CONTENT_MAX; len += len < 130 ? 1 : 101) {
+        uint32_t padded = gf256_padded(RLC_SYMBOL_HEAD + len);
+        uint32_t room = RLC_HEAD_BYTES + RLC_SYMBOL_HEAD + len;
+        uint8_t *symbol = malloc(padded), *body = malloc(room), *content = calloc(1, len);
+        CHECK(symbol && body && content);
+        const uint8_t *members[] = { symbol };
+        CHECK(rlc_symbol_write(symbol, 7, content, len) == padded);
+        CHECK(rlc_frame_write(&GF256_PORTABLE, 1, 2, members, 1, body, room - 1) == 0);
+        uint32_t bytes = rlc_frame_write(&GF256_PORTABLE, 1, 2, members, 1, body, room);
+        rlc_frame frame;
+        CHECK(bytes == room);
+        CHECK(rlc_frame_read(body, bytes, &frame) == RLC_KEPT && frame.newest == 2 && frame.count == 1);
+        free(symbol);
+        free(body);
+        free(content);
+    }
+}
+
 int main(void)
 {
+    fields();
+    repairs_fit();
     lz_blocks();
     lz_indexes_of_runs();
     varints();
@@ -351,6 +507,9 @@ int main(void)
     aeads();
     marks();
     routes();
+    for (uint32_t i = 0; i < 20; i++)
+        holes_as_a_list(2 + i % 10);
+    holes_without_room();
     acks_fit();
     puts("all hold");
     return 0;

@@ -17,11 +17,14 @@ import tempfile
 from pathlib import Path
 
 from oxidized.ffi.build import ROOT, make_builder, sources
-from tests.native import planted_lz, planted_sim
+from tests.native import planted_lz, planted_rlc, planted_sim
 from tests.native.mutant import Mutant
+from tests.native.planted_flows import FLOWS
 from tests.native.planted_headers import HEADERS
 from tests.native.planted_oracle import MUTANTS as ORACLE_MUTANTS
+from tests.native.planted_order import ORDER
 from tests.native.planted_packing import PACKING
+from tests.native.planted_repair import REPAIR
 
 TESTS = (
     "tests/unit/native",
@@ -462,7 +465,7 @@ MUTANTS = (
     Mutant("one peer speaks for all", "core/dp.c", "known[TRAINS_LOST] > known[TRAINS_ARRIVE]", "true"),
     Mutant("a new session forgets", "core/train_watch.c", ".verdict = w->verdict, ", ""),
     Mutant(
-        "ranges that end above the train", "core/ack.c", "below <= out->from || named == received", "true"
+        "ranges that end above the train", "core/ack.c", "below <= out->from || named == seen", "true"
     ),
     Mutant("shell forgets what left in trains", "io/udp.c", "o->tx.counts[i] > 1", "false"),
     Mutant(
@@ -480,8 +483,12 @@ MUTANTS = (
     ),
     Mutant("any batch size will do", "boundary_packets.c", "c->count > OXI_BATCH_MAX)", "c->count > 4096)"),
     *(Mutant(*row) for row in planted_lz.ROWS),
+    *(Mutant(*row) for row in planted_rlc.ROWS),
     *ORACLE_MUTANTS,
     *PACKING,
+    *REPAIR,
+    *ORDER,
+    *FLOWS,
     *(Mutant(*planted) for planted in HEADERS),
     *planted_sim.MUTANTS,
 )

@@ -61,6 +61,4 @@ PACKING = (
     ),
     Mutant("buffers run out in hold", "core/hold.c", "d->pool.free_count > d->pool.count / 2", "true"),
     Mutant("small packets pass by", "core/hold.c", "pr->held_count > 0 && pkt_is_small(p)", "false"),
-    Mutant("voice by a single packet", "core/traffic_class.c", "score == RTP_SCORE", "true"),
-    Mutant("voice whatever its numbers", "core/traffic_class.c", " && step >= 1 && step <= RTP_GAP_MAX", ""),
 )

@@ -14,6 +14,18 @@ MUTANTS = (
         "        if (true) {\n            lag_follow",
     ),
     Mutant(
+        "a lost packet is waited for too long",
+        "core/limits.h",
+        "#define HOLD_ORDER_NS_MAX (400 * NS_PER_MS)",
+        "#define HOLD_ORDER_NS_MAX (700 * NS_PER_MS)",
+    ),
+    Mutant(
+        "calls are repaired when it is too late",
+        "core/repair_when.c",
+        "        return 150 * NS_PER_MS;",
+        "        return 400 * NS_PER_MS;",
+    ),
+    Mutant(
         "acknowledgement of one too many",
         "core/ack.c",
         "replay_mark_range(s->acked, lowest, lowest + count)",
@@ -64,8 +76,8 @@ MUTANTS = (
     Mutant(
         "what is held stays behind with a worker",
         "core/peer.c",
-        "    hold_flush(d, pr, now_ns);\n    current_to_before",
-        "    current_to_before",
+        "    hold_flush(d, pr, now_ns);\n    repair_forget(d, pr);\n    current_to_before",
+        "    repair_forget(d, pr);\n    current_to_before",
     ),
     Mutant("what is held wakes nobody", "core/hold.c", "        wake_at(d, pr, due_ns);\n", ""),
     Mutant(

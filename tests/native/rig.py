@@ -211,6 +211,7 @@ class Pair:
         self.edge.path_set(self.edge_peer, 0, HUB, PAYLOAD_MAX)
         self.hub.path_set(self.hub_peer, 0, EDGE, PAYLOAD_MAX)
         self.edge_source = EDGE
+        self.readers: dict[tuple[str, int], End] = {}  # (way, index): the reference opens what goes there
         self.session(suite)
         self._wire: list[tuple[int, int, str, bytes, Address]] = []
         self._counts = {"up": 0, "down": 0}
@@ -223,6 +224,8 @@ class Pair:
         up, down = key(100 + seed), key(200 + seed)
         at_edge = self.edge.index_pick(0x1000 + 7 * seed)
         at_hub = self.hub.index_pick(0x2000 + 5 * seed)
+        self.readers["up", at_hub] = End(suite, at_edge, at_hub, {}, {0: up})
+        self.readers["down", at_edge] = End(suite, at_hub, at_edge, {}, {0: down})
         self.edge.session_install(
             self.now_ns,
             self.edge_peer,

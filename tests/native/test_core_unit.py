@@ -6,6 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 # A sanitizer that is preloaded for the interpreter is not meant for the compiler.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
@@ -15,19 +17,18 @@ FLAGS = (
 )  # fmt: skip
 
 
-def test_core_unit(tmp_path: Path) -> None:
-    core = sorted(str(path) for path in (ROOT / "native/core").glob("*.c"))
-    program = tmp_path / "core_unit"
-    command = [
-        "gcc",
-        *FLAGS,
-        "-o",
-        str(program),
-        str(Path(__file__).with_name("core_unit.c")),
-        *core,
-        "-lcrypto",
-        "-llz4",
-    ]
+# Which program is built with which files of the core; all of them: None.
+PROGRAMS = {"core_unit": None, "repair_unit": ("contents.c", "repair_when.c")}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_core_unit(name: str, tmp_path: Path) -> None:
+    core = sorted((ROOT / "native/core").glob("*.c"))
+    only = PROGRAMS[name]
+    parts = [str(path) for path in core if only is None or path.name in only]
+    program = tmp_path / name
+    source = str(Path(__file__).with_name(f"{name}.c"))
+    command = ["gcc", *FLAGS, "-o", str(program), source, *parts, "-lcrypto", "-llz4"]
     subprocess.run(command, check=True, env=ENVIRONMENT)
     done = subprocess.run([program], capture_output=True, text=True, env=ENVIRONMENT)
     assert (done.returncode, done.stdout) == (0, "all hold\n"), done.stderr

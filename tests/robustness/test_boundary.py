@@ -44,6 +44,7 @@ def session(**changes: int) -> Any:
 
 
 FLOATS = ffi.new("float[8]")
+FRAME = ffi.new("uint8_t[]", int(lib.OXI_RLC_FRAME_ROOM))
 WHOLE = ffi.new("uint8_t[20]", b"\x45\0\0\x14" + bytes(16))
 
 
@@ -59,8 +60,16 @@ def oracle_ticket(**changes: int) -> Any:
     return ffi.new("oxi_oracle_ticket *", changes)
 
 
+def repair_conf(**changes: int) -> Any:
+    return ffi.new("oxi_repair_conf *", {"mode": lib.OXI_REPAIR_AUTO, **changes})
+
+
 def lz_rules(*rules: tuple[int, int, int]) -> Any:
     return ffi.new("oxi_lz_rule[]", list(rules))
+
+
+def class_rules(*rules: dict[str, Any]) -> Any:
+    return ffi.new("oxi_class_rule[]", list(rules))
 
 
 class Door:
@@ -199,9 +208,30 @@ ARG: dict[str, Bad] = {
     "oracle_ask ticket": lambda d: lib.oxi_oracle_ask(d.dp, oracle_packet(WHOLE), d.number, NULL),
     "oracle_learn ticket": lambda d: lib.oxi_oracle_learn(d.dp, NULL, 1),
     "oracle_learn bare": lambda d: lib.oxi_oracle_learn(d.dp, oracle_ticket(bare=4), 1),
+    "repair_set null": lambda d: lib.oxi_repair_set(d.dp, NULL),
+    "repair_set mode": lambda d: lib.oxi_repair_set(d.dp, repair_conf(mode=lib.OXI_REPAIR_AUTO + 1)),
+    "repair_set overhead": lambda d: lib.oxi_repair_set(d.dp, repair_conf(overhead_permille=4001)),
+    "repair_set ordered": lambda d: lib.oxi_repair_set(d.dp, repair_conf(overhead_ordered_permille=4001)),
+    "repair_wish path": lambda d: lib.oxi_repair_wish(d.dp, S, 0, 4, 0, 0, 1),
+    "repair_wish regime": lambda d: lib.oxi_repair_wish(d.dp, S, 0, 0, lib.OXI_REGIME_CONGESTED + 1, 0, 1),
+    "repair_wish redundancy": lambda d: lib.oxi_repair_wish(d.dp, S, 0, 0, 0, 1001, 1),
+    "repair_wish no copies": lambda d: lib.oxi_repair_wish(d.dp, S, 0, 0, 0, 0, 0),
+    "repair_wish copies": lambda d: lib.oxi_repair_wish(d.dp, S, 0, 0, 0, 0, 4),
+    "repair_stats_read out": lambda d: lib.oxi_repair_stats_read(d.dp, NULL),
+    "paths_read rows": lambda d: lib.oxi_paths_read(d.dp, 0, NULL, 1),
     "compression_set null": lambda d: lib.oxi_compression_set(d.dp, NULL, 1),
     "compression_set without room": lambda d: lib.oxi_compression_set(d.dp, lz_rules((53, 17, 0)), 1),
     "compression_stats_read out": lambda d: lib.oxi_compression_stats_read(d.dp, NULL),
+    "classes_set null": lambda d: lib.oxi_classes_set(d.dp, NULL, 1),
+    "classes_set many": lambda d: lib.oxi_classes_set(d.dp, class_rules(*[{}] * 65), 65),
+    "classes_set class": lambda d: lib.oxi_classes_set(d.dp, class_rules({"traffic_class": 6}), 1),
+    "classes_set dscp": lambda d: lib.oxi_classes_set(d.dp, class_rules({"dscp": 65}), 1),
+    "classes_set family": lambda d: lib.oxi_classes_set(d.dp, class_rules({"family": 1}), 1),
+    "classes_set any/1": lambda d: lib.oxi_classes_set(d.dp, class_rules({"bits": 1}), 1),
+    "classes_set /33": lambda d: lib.oxi_classes_set(d.dp, class_rules({"family": 4, "bits": 33}), 1),
+    "classes_set /129": lambda d: lib.oxi_classes_set(d.dp, class_rules({"family": 6, "bits": 129}), 1),
+    "flows_read out": lambda d: lib.oxi_flows_read(d.dp, S, NULL, 1),
+    "flows_read many": lambda d: lib.oxi_flows_read(d.dp, S, ffi.new("oxi_flow *"), 16 * 1024 + 1),
     "stats_read out": lambda d: lib.oxi_stats_read(d.dp, NULL),
     "peer_stats_read out": lambda d: lib.oxi_peer_stats_read(d.dp, 0, NULL),
     "stage_times_read out": lambda d: lib.oxi_stage_times_read(d.dp, NULL),
@@ -240,6 +270,7 @@ ABSENT: dict[str, Callable[[Door, int], int]] = {
     "epoch_install": lambda d, n: lib.oxi_epoch_install(d.dp, S, n, 1, KEY_A, KEY_B),
     "epoch_send": lambda d, n: lib.oxi_epoch_send(d.dp, S, n, 0),
     "ping": lambda d, n: lib.oxi_ping(d.dp, S, n, 0, NULL, 1, 0, 0),
+    "repair_wish": lambda d, n: lib.oxi_repair_wish(d.dp, S, n, 0, 0, 0, 1),
     "carrier_push": lambda d, n: lib.oxi_carrier_push(d.dp, S, n, d.buf, STRIDE, d.len, 1),
     "peer_stats_read": lambda d, n: lib.oxi_peer_stats_read(d.dp, n, d.peer_stats),
 }
@@ -283,6 +314,12 @@ NO_PLANE: dict[str, Callable[[], int]] = {
         NULL, b"x" * 9 * STRIDE, 9 * STRIDE, *[ffi.new("uint32_t *")] * 2, ffi.new("oxi_super *")
     ),
     "offload_set": lambda: lib.oxi_offload_set(NULL, 0),
+    "repair_set": lambda: lib.oxi_repair_set(NULL, repair_conf()),
+    "repair_wish": lambda: lib.oxi_repair_wish(NULL, S, 0, 0, 0, 0, 1),
+    "repair_stats_read": lambda: lib.oxi_repair_stats_read(NULL, ffi.new("oxi_repair_stats *")),
+    "paths_read": lambda: lib.oxi_paths_read(NULL, 0, ffi.new("oxi_path_row[1]"), 1),
+    "classes_set": lambda: lib.oxi_classes_set(NULL, NULL, 0),
+    "flows_read": lambda: lib.oxi_flows_read(NULL, S, NULL, 0),
     "compression_set": lambda: lib.oxi_compression_set(NULL, NULL, 0),
     "compression_stats_read": lambda: lib.oxi_compression_stats_read(
         NULL, ffi.new("oxi_compression_stats *")
@@ -307,6 +344,14 @@ NO_PLANE: dict[str, Callable[[], int]] = {
         NULL, 0, 0, 0, b"x", 1, ffi.new("uint8_t[9]"), 9, ffi.new("uint32_t *")
     ),
     "lz_restore": lambda: lib.oxi_lz_restore(NULL, 0, ffi.new("uint8_t[9]"), 9, ffi.new("uint32_t *")),
+    "rlc_known": lambda: lib.oxi_rlc_known(NULL, 0, 0, b"x", 1),
+    "rlc_repair": lambda: lib.oxi_rlc_repair(NULL, 0, 0, 1, FRAME, ffi.new("uint32_t *")),
+    "rlc_add": lambda: lib.oxi_rlc_add(NULL, 0, 0, FRAME, 9, 0),
+    "rlc_next": lambda: lib.oxi_rlc_next(
+        NULL, ffi.new("uint64_t *"), ffi.new("uint32_t *"), FRAME, ffi.new("uint32_t *")
+    ),
+    "rlc_expire": lambda: lib.oxi_rlc_expire(NULL, 0, 0),
+    "rlc_state_read": lambda: lib.oxi_rlc_state_read(NULL, *[ffi.new("uint32_t *")] * 2),
 }
 
 
@@ -341,8 +386,13 @@ def test_every_function_is_tried() -> None:
         "clock_ns",
         "drop_help",
         "drop_name",
+        "class_name",
+        "why_name",
         "dp_free",
         "dp_new",
+        "gf256_inverse",
+        "gf256_mul_add",
+        "gf256_trouble",
         "hdr_free",
         "hdr_new",
         "hdr_profile_name",
@@ -361,76 +411,16 @@ def test_every_function_is_tried() -> None:
         "oracle_judge",
         "oracle_scores",
         "oracle_verdict_name",
+        "rlc_coefficient",
+        "rlc_expand",
+        "rlc_free",
+        "rlc_new",
+        "rlc_result_name",
         "stage_name",
         "suite_best",
         "tick",
     }
     assert functions == set(NO_PLANE) | others
-
-
-def test_compression_alone() -> None:
-    out, number = ffi.new("uint8_t[100]"), ffi.new("uint32_t *")
-    lz = ffi.gc(lib.oxi_lz_new(NULL, 0), lib.oxi_lz_free)
-    assert lz != NULL
-    assert lib.oxi_lz_new(NULL, 1) == NULL
-    assert lib.oxi_lz_new(ffi.new("oxi_lz_rule[1]"), 2**32 - 1) == NULL
-    lib.oxi_lz_free(NULL)
-    for past in (6, 7, 8, 2**32 - 1):
-        assert lib.oxi_lz_name(past) == lib.oxi_lz_text(past, number) == NULL
-        assert lib.oxi_lz_result_name(past) == NULL
-        assert lib.oxi_lz_compress(lz, 1, past, 0, b"x" * 50, 50, out, 100, number) == lib.OXI_E_ARG
-    assert lib.oxi_lz_text(0, number) == lib.oxi_lz_text(1, NULL) == NULL
-    assert lib.oxi_lz_class(lz, NULL, 1) == lib.OXI_E_ARG
-    good: tuple[Any, ...] = (1, 0, 0, b"x" * 50, 50, out, 100, number)
-    assert lib.oxi_lz_compress(lz, *good) == lib.OXI_OK and number[0] > 0
-    for at, bad in ((0, 2), (2, 51), (2, 2**32 - 1), (3, NULL), (5, NULL), (7, NULL)):
-        assert lib.oxi_lz_compress(lz, *good[:at], bad, *good[at + 1 :]) == lib.OXI_E_ARG
-    for bad_call in ((b"x", 1, NULL, 9, number), (b"x", 1, out, 9, NULL), (b"x", 1, out, 9001, number)):
-        assert lib.oxi_lz_restore(*bad_call) == lib.OXI_E_ARG
-    assert lib.oxi_lz_compress(lz, *good[:6], 0, number) == lib.OXI_OK and number[0] == 0
-    for item_bytes in (0, 1):
-        assert lib.oxi_lz_restore(b"\x08\x00", item_bytes, out, 9, number) == 1 and number[0] == 0
-
-
-def test_headers_alone() -> None:
-    out, row = hdr_buffers()
-    for flows in (0, lib.OXI_HDR_FLOWS_MAX + 1, 2**32 - 1):
-        assert lib.oxi_hdr_new(flows, 1) == NULL
-    lib.oxi_hdr_free(NULL)
-    h = ffi.gc(lib.oxi_hdr_new(lib.OXI_HDR_FLOWS_MAX, 1), lib.oxi_hdr_free)
-    assert lib.oxi_hdr_ack(h, 4, 0) == lib.OXI_E_ARG
-    send: tuple[Any, ...] = (0, 0, WHOLE, 20, out, row)
-    assert lib.oxi_hdr_compress(h, *send) in (0, 1)
-    for at, bad in ((0, 4), (2, NULL), (4, NULL), (5, NULL)):
-        assert lib.oxi_hdr_compress(h, *send[:at], bad, *send[at + 1 :]) == lib.OXI_E_ARG
-    come: tuple[Any, ...] = (0, 0, b"\x80", 1, out, 9, row)
-    assert lib.oxi_hdr_restore(h, *come) > 0, "no such flow"
-    assert lib.oxi_hdr_restore(h, 0, 0, b"\x80", 0, out, 9, row) > 0, "nothing at all"
-    for at, bad in ((0, 4), (2, NULL), (4, NULL), (6, NULL)):
-        assert lib.oxi_hdr_restore(h, *come[:at], bad, *come[at + 1 :]) == lib.OXI_E_ARG
-    for past in (6, 2**32 - 1):
-        assert lib.oxi_hdr_profile_name(past) == lib.oxi_hdr_verdict_name(past) == NULL
-
-
-def test_a_run_of_headers_checks_every_event() -> None:
-    h = ffi.gc(lib.oxi_hdr_new(4, 1), lib.oxi_hdr_free)
-    restored, rows = ffi.new("uint8_t[20]"), ffi.new("oxi_hdr_row[1]")
-
-    def run(at: int = -1, bad: Any = NULL, event: tuple[int, ...] = (0, 0, 0, 0, 0), end: int = 20) -> int:
-        made: list[Any] = [WHOLE, ffi.new("uint64_t[2]", [0, end]), 1]
-        made += [ffi.new("oxi_hdr_event[1]", [event]), 1, restored, rows]
-        if at >= 0:
-            made[at] = bad
-        return int(lib.oxi_hdr_run(h, *made))
-
-    assert run() == lib.OXI_OK
-    for at in (0, 1, 3, 5, 6):
-        assert run(at) == lib.OXI_E_ARG
-    for event in ((3, 0, 0, 0, 0), (0, 4, 0, 0, 0), (0, 0, 0, 1, 0), (1, 0, 0, 2**32 - 1, 0)):
-        assert run(event=event) == lib.OXI_E_ARG
-    assert run(event=(2, 0, 0, 2**32 - 1, 0)) == lib.OXI_OK, "an acknowledgement is of no packet"
-    assert run(end=65536) == lib.OXI_E_ARG
-    assert run(1, ffi.new("uint64_t[2]", [20, 0])) == lib.OXI_E_ARG, "it ends before it begins"
 
 
 BAD_RULES: dict[str, tuple[tuple[int, int, int], ...]] = {
@@ -452,12 +442,27 @@ def test_bad_rules_change_nothing(name: str) -> None:
     assert lib.oxi_compression_set(plane, NULL, 0) == lib.OXI_OK
 
 
-BAD_HOLDS = [[5 * 10**6 + 1, 0, 0], [0, 2**64 - 1, 0], [0, 0, 5 * 10**6 + 1]]
+def test_repair_needs_room(door: Door) -> None:
+    """Without it nothing can be kept; with it every mode and all limits themselves are good."""
+    assert lib.oxi_repair_set(door.dp, repair_conf(mode=lib.OXI_REPAIR_OFF)) == lib.OXI_OK
+    assert lib.oxi_repair_set(door.dp, repair_conf()) == lib.OXI_E_ABSENT
+    plane = ffi.gc(lib.oxi_dp_new(conf(repair_bytes=65536, workers=2)), lib.oxi_dp_free)
+    most = {"overhead_permille": 4000, "overhead_ordered_permille": 4000}
+    for mode in range(lib.OXI_REPAIR_AUTO + 1):
+        assert lib.oxi_repair_set(plane, repair_conf(mode=mode, **most)) == lib.OXI_OK
+    assert lib.oxi_peer_add(plane, 0, S, 1, door.number) == lib.OXI_OK
+    assert lib.oxi_repair_wish(plane, S, 0, 3, lib.OXI_REGIME_CONGESTED, 1000, 3) == lib.OXI_OK
+    assert lib.oxi_paths_read(plane, 0, ffi.new("oxi_path_row[1]"), 0) == 0, "nothing was sent"
+
+
+BAD_HOLDS = [[5 * 10**6 + 1], [0, 2**64 - 1], [0, 0, 5 * 10**6 + 1], [0, 0, 0, 0, 0, 5 * 10**6 + 1]]
 BAD_CONF: dict[str, Any] = {
     "hold_ns": BAD_HOLDS,
     "flows": (lib.OXI_HDR_FLOWS_MAX + 1, 2**32 - 1),
     "headers": (2, 2**32 - 1),
     "compress_payload": (2, 2**32 - 1),
+    "repair_bytes": (1, 65535, (1 << 26) + 1, 2**32 - 1),
+    "order": (3, 2**32 - 1),
     "peers_max": (0, lib.OXI_PEERS_LIMIT + 1, 2**32 - 1),
     "routes_max": (0, 65537, 2**32 - 1),
     "pool_pkts": (0, 255, 8193, 2**32 - 1),
@@ -483,8 +488,14 @@ def test_no_configuration() -> None:
     [
         {},
         {"peers_max": 1, "routes_max": 1},
+        {"repair_bytes": 65536, "order": 1},
+        {"repair_bytes": 1 << 26},
         {"mtu_bytes": 9000, "pool_pkts": 8192},
-        {"flows": lib.OXI_HDR_FLOWS_MAX, "headers": 1, "compress_payload": 1, "hold_ns": [5 * 10**6] * 3},
+        {
+            "flows": lib.OXI_HDR_FLOWS_MAX, "headers": 1, "compress_payload": 1, "order": 1,
+            "hold_ns": [5 * 10**6] * 6,
+        },
+        {"order": 1, "peers_max": 300},
     ],
 )
 def test_limits_themselves_are_good(limits: dict[str, Any]) -> None:
@@ -494,7 +505,7 @@ def test_limits_themselves_are_good(limits: dict[str, Any]) -> None:
 
 
 def test_names_end() -> None:
-    for function in (lib.oxi_drop_name, lib.oxi_drop_help):
+    for function in (lib.oxi_drop_name, lib.oxi_drop_help, lib.oxi_class_name, lib.oxi_why_name):
         assert function(0) != NULL
         assert function(lib.OXI_DROPS_MAX) == function(2**32 - 1) == NULL
     for function in (lib.oxi_oracle_feature_name, lib.oxi_oracle_feature_help):

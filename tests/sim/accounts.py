@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from oxidized.ffi._oxi import lib
+from oxidized.ffi._oxi import ffi, lib
 
 from oxidized.core.plane import Address, Offload, SessionKeys
 from oxidized.ffi.dataplane import DataPlane
 from oxidized.ffi.names import BATCH_MAX, DROP_REASONS, OVERHEAD_BYTES
 from tests.sim.ledger import SimFailure
-from tests.sim.watches import REPLACED, SLACK_NS, HoldWatch, SessionWatch
+from tests.sim.watches import REPLACED, SLACK_NS, HoldWatch, OrderWatch, RepairWatch, SessionWatch
 
 __all__ = ["OVERHEAD_BYTES", "CountedPlane", "check", "check_idle", "equations"]
 
@@ -21,7 +21,8 @@ __all__ = ["OVERHEAD_BYTES", "CountedPlane", "check", "check_idle", "equations"]
 # So a header may come too late when three more have overtaken it, each 8 packets of its flow from the next.
 OVERTAKEN_MIN = 24
 NO_CONTEXT, NO_SESSION = DROP_REASONS.index("no-context"), DROP_REASONS.index("no-session")
-NEVER_DROPPED = ("bad-frame", "bad-ack", "bad-header", "bad-lz", "lz-too-long", "lz-refused")
+CONTENTS_MAX = 4096  # kept for repair by each worker
+NEVER_DROPPED = ("bad-frame", "bad-ack", "bad-repair", "bad-header", "bad-lz", "lz-too-long", "lz-refused")
 
 
 class CountedPlane(DataPlane):
@@ -33,8 +34,14 @@ class CountedPlane(DataPlane):
         self.offload_set(Offload.TSO | Offload.USO)
         self.passed: Counter[str] = Counter()
         self.holds = HoldWatch(conf.get("hold_ns", (0, 0, 0)))
+        self.orders = OrderWatch()
+        self.repairs = RepairWatch()
+        self._repair_stats = ffi.new("oxi_repair_stats *")
+        self._memory_bytes = 0
+        self._kept_max = conf["workers"] * CONTENTS_MAX
         self.sessions = SessionWatch()
         self._no_context = 0
+        self._repaired = 0
         self.missed: Counter[str] = Counter()  # headers that had no context, and why
         self._no_session = 0
 
@@ -64,16 +71,23 @@ class CountedPlane(DataPlane):
     # ---- what may be at any time ----
 
     def check_contexts(self, overtaken: int) -> None:
-        """After a push: every header was restored, but for what was overtaken by too many."""
+        """After a push: every header was restored, but for what was overtaken by too many.
+
+        What comes by repair stands under its first number: all that was sent since has overtaken it.
+        """
         missed = int(self._read().drops[lib.OXI_DIR_IN_PACKET][NO_CONTEXT])
-        if missed != self._no_context:
-            self.missed["replaced" if overtaken == REPLACED else "overtaken"] += missed - self._no_context
-        if missed != self._no_context and overtaken < OVERTAKEN_MIN:
-            lost = missed - self._no_context
+        lib.oxi_repair_stats_read(self._dp, self._repair_stats)
+        repaired = int(self._repair_stats.restored_in + self._repair_stats.decoded_in)
+        lost, late = missed - self._no_context, repaired - self._repaired
+        self._no_context, self._repaired = missed, repaired
+        if lost == 0:
+            return
+        cause = "replaced" if overtaken == REPLACED else "repaired" if late >= lost else "overtaken"
+        self.missed[cause] += lost
+        if cause == "overtaken" and overtaken < OVERTAKEN_MIN:
             raise SimFailure(
                 f"{lost} headers of a session that lives have no context, overtaken by {overtaken}"
             )
-        self._no_context = missed
 
     def _read(self) -> Any:
         """`oxi_stats` as it is, for what is looked at in each turn."""
@@ -85,6 +99,9 @@ class CountedPlane(DataPlane):
         held = self._read().inner_held_packets
         if held and held > (most := self.holds.may_hold(local_ns)):
             raise SimFailure(f"{held} packets are held, {most} may be")
+        waiting = self._stats.order_waiting_packets
+        if waiting and waiting > (most := self.orders.may_wait(local_ns)):
+            raise SimFailure(f"{waiting} packets wait for a lost one, {most} may")
 
     def check_woken(self, local_ns: int) -> None:
         """Before a tick, of a node that had all its turns: it asked to be woken in time."""
@@ -93,6 +110,12 @@ class CountedPlane(DataPlane):
     def check_turn(self, local_ns: int) -> None:
         """At its end: is too much held, was something dropped for want of a session though there was one?"""
         self.check_held(local_ns)
+        told = self._repair_stats
+        lib.oxi_repair_stats_read(self._dp, told)
+        for which in self.repairs.BUDGETS_NS:
+            sent = int(told.repeats_out[which] + told.codes_out[which])
+            if late := self.repairs.too_many(local_ns, which, sent):
+                raise SimFailure(f"{late} packets repair what is too old, of class {which}")
         missed = int(self._stats.drops[lib.OXI_DIR_OUT][NO_SESSION])
         if self.sessions.all_could_send() and missed != self._no_session:
             raise SimFailure(
@@ -100,10 +123,22 @@ class CountedPlane(DataPlane):
             )
         self._no_session = missed
 
+    def check_bounds(self) -> None:
+        """All memory was there at the start, and no more is kept than there is room for."""
+        memory_bytes = int(self._read().memory_bytes)
+        if self._memory_bytes not in (0, memory_bytes):
+            raise SimFailure(f"the plane grew from {self._memory_bytes} to {memory_bytes} bytes")
+        self._memory_bytes = memory_bytes
+        peers = [self.peer_counters(peer) for peer in self.sessions.peers()]
+        kept = sum(path.kept_packets for counters in peers for path in counters.paths)
+        if kept > self._kept_max:
+            raise SimFailure(f"{kept} packets are kept, there is room for {self._kept_max}")
+
     # ---- counted ----
 
     def inner_push(self, now_ns: int, packets: Sequence[bytes]) -> None:
         self.holds.pushed(now_ns, packets)
+        self.repairs.pushed(now_ns, packets)
         self.passed["inner_in"] += len(packets)
         super().inner_push(now_ns, packets)
 
@@ -117,6 +152,7 @@ class CountedPlane(DataPlane):
         for run, overtaken in self.sessions.runs(datagrams, [data for data, _ in datagrams]):
             super().outer_push(now_ns, run)
             self.check_contexts(overtaken)
+            self.orders.came(now_ns, self._stats.found_packets)
 
     def outer_pop(self) -> list[tuple[bytes, Address]]:
         found = super().outer_pop()
@@ -139,6 +175,7 @@ class CountedPlane(DataPlane):
             for start in range(0, len(run), BATCH_MAX):
                 super().carrier_push(now_ns, peer, run[start : start + BATCH_MAX])
             self.check_contexts(overtaken)
+            self.orders.came(now_ns, self._stats.found_packets)
 
 
 def equations(stats: dict[str, Any], passed: Counter[str]) -> list[tuple[str, int, int]]:
@@ -170,6 +207,7 @@ def check(name: str, plane: CountedPlane) -> None:
     for what, left, right in equations(plane.stats(), plane.passed):
         if left != right:
             raise SimFailure(f"{name}: books do not balance: {what}: {left} != {right}")
+    plane.check_bounds()
 
 
 def check_idle(name: str, plane: CountedPlane) -> None:

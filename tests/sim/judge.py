@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from oxidized.core.events import PeerDown, Pong, TunnelEvent
 from oxidized.core.plane import PathCounters
-from oxidized.core.pmtu import BASE_PAYLOAD_BYTES, GRANULE_BYTES, OVERHEAD_BYTES
+from oxidized.core.pmtu import BASE_PAYLOAD_BYTES, GRANULE_BYTES, OVERHEAD_BYTES, REPEAT_ROOM_BYTES
 from oxidized.core.tunnel import Tunnel
 from tests.sim import accounts, keyed
 from tests.sim.compressed import CompressionJudge
@@ -35,6 +35,7 @@ CHECK_NS = 500 * MS
 RTT_NS_MIN = 19 * MS  # the healed network has 20 ms, clocks drift by 300 ppm
 RTT_NS_MAX = 100 * MS  # what a smoothed RTT has come down to at the end of the calm
 PING_NS_MAX = 40 * MS
+EXTRA_SHARE_MAX = 0.01
 ACKED_SHARE_MIN = 0.5  # of what was sent in the calm; the last ones wait for an ACK that need not come
 
 PathKey = tuple[str, str]
@@ -176,9 +177,11 @@ class Judge:
             return BASE_PAYLOAD_BYTES - OVERHEAD_BYTES
         agreed = min(world.plan.knobs[name].mtu_bytes for name in (HUB, edge))
         link = self._link_payload_max(sender, target)
-        if link == 0 or link >= agreed + OVERHEAD_BYTES:
+        room = agreed + OVERHEAD_BYTES + REPEAT_ROOM_BYTES
+        if link == 0 or link >= room or agreed + OVERHEAD_BYTES == BASE_PAYLOAD_BYTES:
             return agreed
-        return max(link + 1 - GRANULE_BYTES, BASE_PAYLOAD_BYTES) - OVERHEAD_BYTES
+        found = link + 1 - GRANULE_BYTES - REPEAT_ROOM_BYTES
+        return max(found, BASE_PAYLOAD_BYTES) - OVERHEAD_BYTES
 
     def _check_mtu(self) -> None:
         """Waits for packets of full size, both ways, and for nobody to promise more than passes."""
@@ -291,8 +294,17 @@ class Judge:
             accounts.check_idle(node.name, node.plane)
             for peer, path in self._paths(node).items():
                 self._check_path(node.name, peer, self._before.get((node.name, peer)), path)
+            if not world.plan.faults:
+                self._check_extra(node)
         self.compression.end()
         world.end()
+
+    def _check_extra(self, node: Node) -> None:
+        """Where nothing was ever lost, next to nothing is sent to repair it."""
+        told, sent = node.plane.repair_stats(), node.plane.stats()["outer_out_datagrams"]
+        extra = sum(told["repeats_out"].values()) + sum(told["codes_out"].values())
+        if extra > EXTRA_SHARE_MAX * sent:
+            raise SimFailure(f"{node.name}: {extra} of {sent} datagrams repair what was never lost")
 
     def _check_path(self, name: str, peer: str, before: PathCounters | None, after: PathCounters) -> None:
         """What the packet path says of the network is what the network was."""

@@ -31,6 +31,9 @@ class LinkFaults:
     queue_bytes: int = 0
     payload_max: int = 0
     short_loss: float = 0.0  # of datagrams with nothing but an acknowledgement or a ping, by their size
+    bad_ns: int = 0  # Gilbert-Elliott in time: how long a bad state lasts on average
+    good_ns: int = 0
+    bad_loss: float = 0.0  # in the bad state
     late: float = 0.0
     late_ns: int = 0  # at most so much later such a datagram comes
 
@@ -41,6 +44,8 @@ class Link:
     def __init__(self, rng: random.Random, faults: LinkFaults) -> None:
         self._rng = rng
         self._is_bad = False
+        self._is_bad_time = False
+        self._turn_ns = 0  # when that changes
         self._free_ns = 0  # when the last queued byte is on the wire
         self.faults = faults
         self.payload_max = 0  # of the link itself, no fault: it stays when all heals; 0: no bound
@@ -55,7 +60,7 @@ class Link:
 
     def send(self, now_ns: int, data: bytes) -> list[tuple[int, bytes]]:
         """(arrival, bytes) of each copy that comes out."""
-        why = self._lost(data)
+        why = self._lost(data) or self._lost_in_time(now_ns)
         if why is None:
             leaves_ns = self._queue(now_ns, len(data))
             if leaves_ns is not None:
@@ -84,6 +89,17 @@ class Link:
             if self._is_bad and rng.random() < f.burst_loss:
                 return "burst"
         return None
+
+    def _lost_in_time(self, now_ns: int) -> str | None:
+        """Bursts that take what comes in some milliseconds, as radio has them."""
+        f, rng = self.faults, self._rng
+        if not f.bad_ns:
+            return None
+        while now_ns >= self._turn_ns:
+            self._is_bad_time = not self._is_bad_time
+            self._turn_ns = max(self._turn_ns, now_ns - S)
+            self._turn_ns += 1 + int(rng.expovariate(1 / (f.bad_ns if self._is_bad_time else f.good_ns)))
+        return "time-burst" if self._is_bad_time and rng.random() < f.bad_loss else None
 
     def _queue(self, now_ns: int, size: int) -> int | None:
         """When the datagram has left the queue; None: no room."""

@@ -29,7 +29,10 @@ LATER_FAULTS = ("path-mtu",)
 # The same again. What compression fears most: acknowledgements that do not come, packets that come when their
 # session or their flow is long over, and one session after the other.
 NEWEST_FAULTS = ("short-loss", "late", "replace")
-FAULTS = EARLIER_FAULTS + LATER_FAULTS + NEWEST_FAULTS
+# The same again. What repair is for: bursts in time, only acknowledgements that are lost, and one way longer
+# than the other.
+REPAIR_FAULTS = ("time-burst", "ack-loss", "lopsided")
+FAULTS = EARLIER_FAULTS + LATER_FAULTS + NEWEST_FAULTS + REPAIR_FAULTS
 
 PATH_PAYLOADS_MAX = (0, 1350, 1360, 1372, 1389, 1400, 1431, 1444, 2000, 5000)  # 0: no bound; QUIC needs 1350
 
@@ -104,6 +107,8 @@ def draw(
     faults |= {name for name in LATER_FAULTS if later.random() < share}
     newest = random.Random(f"newest faults of {seed}")
     faults |= {name for name in NEWEST_FAULTS if newest.random() < share}
+    repair_dice = random.Random(f"repair faults of {seed}")
+    faults |= {name for name in REPAIR_FAULTS if repair_dice.random() < share}
     faults |= always
     if only is not None:
         faults &= only
@@ -131,6 +136,8 @@ def draw(
             plan.rates[attack] = strength
     plan.links = {key: _newest_weather(newest, faults, link) for key, link in plan.links.items()}
     plan.happenings += _replacements(newest, faults, edges, chaos_ns)
+    for edge in edges:
+        _repair_weather(repair_dice, plan, edge)
     return plan
 
 
@@ -238,6 +245,24 @@ def _newest_weather(newest: random.Random, faults: frozenset[str], link: LinkFau
     if "short-loss" in faults and not is_spared:
         link = replace(link, short_loss=short_loss)
     return replace(link, late=late, late_ns=late_ns) if "late" in faults else link
+
+
+def _repair_weather(dice: random.Random, plan: Plan, edge: str) -> None:
+    """Of both directions of a link."""
+    lossy, slow = dice.choice(("up", "down")), dice.choice(("up", "down"))
+    bad_ns, share = dice.choice((5, 40, 200)) * MS, dice.choice((0.01, 0.05, 0.2))
+    bad_loss, short_loss = dice.choice((0.5, 0.8, 1.0)), dice.choice((0.3, 0.8, 1.0))
+    delay_ns = dice.choice((60, 150)) * MS
+    for way in ("up", "down"):
+        link = plan.links[edge, way]
+        if "time-burst" in plan.faults and (way == lossy or dice.random() < 0.3):
+            good_ns = round(bad_ns * (1 - share) / share)
+            link = replace(link, bad_ns=bad_ns, good_ns=good_ns, bad_loss=bad_loss)
+        if "ack-loss" in plan.faults and way != lossy:
+            link = replace(link, short_loss=short_loss)
+        if "lopsided" in plan.faults and way == slow:
+            link = replace(link, delay_ns=link.delay_ns + delay_ns)
+        plan.links[edge, way] = link
 
 
 def _replacements(

@@ -13,31 +13,33 @@ from typing import TypeVar
 from tests.sim.compression import UDP
 
 VOIP, GAMING, OTHER = range(3)
-DSCP_EF, DSCP_CS4 = 46, 32
-VOIP_BYTES_MAX = 400
+DSCP_CS4 = 32
+DSCPS_OF_CALLS = (44, 46)  # VA, EF
+DSCPS_OF_OTHERS = (1, 8, 10, 12, 14, 16, 24, 26, 28, 30, 34, 36, 38, 40, 48, 56)
+TCP = 6
 ITEM_BYTES_MAX = 512  # larger ones never share a datagram
 HEADER_BYTES = 8  # of a data packet
 REPLACED = 1 << 32
+ORDER_NS_MAX = 400_000_000
 SLACK_NS = 1_000  # a clock that runs slow shows the moment a little late
 
 T = TypeVar("T")
 
 
 def classes_of(packet: bytes) -> Iterable[int]:
-    """Those that a packet may be in; of RTP without marks it takes some packets to know."""
-    if len(packet) > VOIP_BYTES_MAX or len(packet) < 20:
+    """Those that a packet may be in; without marks it takes some packets to know."""
+    if len(packet) < 20:
         return (OTHER,)
     is_v6 = packet[0] >> 4 == 6
     traffic_class = int.from_bytes(packet[:2], "big") >> 4 & 0xFF if is_v6 else packet[1]
     if traffic_class >> 2 == DSCP_CS4:
         return (GAMING,)
-    if packet[6 if is_v6 else 9] != UDP:
+    protocol = packet[6 if is_v6 else 9]
+    if traffic_class >> 2 in DSCPS_OF_CALLS:
+        return (OTHER,) if protocol == TCP else (VOIP,)
+    if protocol != UDP or traffic_class >> 2 in DSCPS_OF_OTHERS:
         return (OTHER,)
-    at = 40 if is_v6 else 20
-    if traffic_class >> 2 == DSCP_EF:
-        return (VOIP,)
-    is_like_rtp = len(packet) >= at + 20 and packet[at + 8] >> 6 == 2
-    return (VOIP, OTHER) if is_like_rtp else (OTHER,)
+    return (VOIP, GAMING, OTHER)
 
 
 class HoldWatch:
@@ -59,6 +61,53 @@ class HoldWatch:
         return len(self._due_ns)
 
 
+class OrderWatch:
+    """No packet waits for a lost one for longer than it may: never do more wait than came within it."""
+
+    def __init__(self) -> None:
+        self._came: deque[tuple[int, int]] = deque()  # when, and how many packets had come by then
+        self._found = 0
+
+    def came(self, local_ns: int, found: int) -> None:
+        if found > self._found:
+            self._came.append((local_ns, found - self._found))
+            self._found = found
+
+    def may_wait(self, local_ns: int) -> int:
+        """Packets at most, at that time."""
+        while self._came and self._came[0][0] + ORDER_NS_MAX <= local_ns:
+            self._came.popleft()
+        return sum(count for _, count in self._came)
+
+
+class RepairWatch:
+    """No copy and no repair symbol of a call or a game leaves when none of its packets is young enough.
+
+    The link may delay it further, as it may delay the packet itself: of that no sender knows.
+    """
+
+    BUDGETS_NS = {VOIP: 150_000_000, GAMING: 100_000_000}
+
+    def __init__(self) -> None:
+        self._pushed: dict[int, deque[int]] = {which: deque() for which in self.BUDGETS_NS}
+        self._sent = dict.fromkeys(self._pushed, 0)
+
+    def pushed(self, local_ns: int, packets: Sequence[bytes]) -> None:
+        for packet in packets:
+            classes = classes_of(packet)
+            for which in self.BUDGETS_NS:
+                if which in classes:
+                    self._pushed[which].append(local_ns)
+
+    def too_many(self, local_ns: int, which: int, sent: int) -> int:
+        """Of `sent` so far, how many are new and repair what is too old."""
+        pushed, new = self._pushed[which], sent - self._sent[which]
+        self._sent[which] = sent
+        while pushed and pushed[0] + self.BUDGETS_NS[which] < local_ns:
+            pushed.popleft()
+        return 0 if pushed else new
+
+
 class SessionWatch:
     """Which sessions are replaced, and whether every peer can be sent to."""
 
@@ -73,6 +122,9 @@ class SessionWatch:
     def peer(self, peer: int) -> None:
         self._may_send[peer] = False
         self._had_gap = True
+
+    def peers(self) -> Iterable[int]:
+        return self._may_send
 
     def peer_gone(self, peer: int) -> None:
         self.peer(peer)

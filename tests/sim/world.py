@@ -19,7 +19,7 @@ from typing import TextIO
 from oxidized.core.events import HandshakeRejected, PeerDown, Resolve, TransportChanged, TunnelEvent
 from oxidized.core.plane import Address
 from oxidized.core.tunnel import Tunnel
-from tests.sim import accounts, compression, keyed, too_big
+from tests.sim import accounts, compression, keyed, repair, too_big
 from tests.sim.accounts import CountedPlane
 from tests.sim.clock import NodeClock
 from tests.sim.dice import seeded
@@ -75,6 +75,7 @@ class World:
         self.ledger = Ledger()
         self.load = Load(plan, rng, self.ledger)
         self._flow_dice = random.Random(f"flows of {plan.seed}")
+        self._wish_dice = random.Random(f"wishes of {plan.seed}")
         ways = [way for edge in plan.edges for way in ((edge, HUB), (HUB, edge))]
         addresses = {name: inside(name).addresses for name in (HUB, *plan.edges)}
         self.flows = Flows(addresses, ways, self._flow_dice)
@@ -125,11 +126,13 @@ class World:
             self._attack_later(kind)
         self._load_later()
         self._flows_later()
+        self._wish_later()
         self.at(plan.chaos_ns, self._heal)
         self.at(BOOKS_NS, self._books)
 
     def _plane(self, name: str) -> CountedPlane:
         knobs = self.plan.knobs[name]
+        repairs = repair.draw(self.plan.seed, name, self._boots[name])
         plane = self._plane_class(
             peers_max=len(self.plan.edges),
             routes_max=32,
@@ -140,8 +143,12 @@ class World:
             # A control connection that a NAT has cut is noticed when the edge speaks, once a minute at least:
             # with the short rekey times of these runs keys must not be worn before that.
             key_age_ns_max=KEY_AGE_NS_MAX,
+            order=True,
+            repair_bytes=repairs.arena_bytes,
             **compression.plane_conf(knobs.compression, name),
         )
+        overheads = {"overhead": repairs.overhead, "overhead_ordered": repairs.overhead_ordered}
+        plane.repair_set(repairs.mode, **overheads)
         if knobs.compression.rules:
             plane.compression_set(knobs.compression.rules)
             plane.oracle_set(None, self._boots[name])
@@ -358,6 +365,21 @@ class World:
             self.judge.ping(name)
         self._load_later()
 
+    def _wish_later(self) -> None:
+        gap_ns = int(self._wish_dice.expovariate(1.0) * repair.WISH_GAP_NS)
+        self.at(self.now_ns + gap_ns, self._wish)
+
+    def _wish(self) -> None:
+        """Some node wants this or that of some path; where nothing goes wrong it has no reason to."""
+        if self.is_healed or not self.plan.faults:
+            return
+        node = self.nodes[self._wish_dice.choice(sorted(self.nodes))]
+        wanted = repair.wish(self._wish_dice)
+        if not (node.is_down or node.is_suspended):
+            for peer in tuple(node.plane.sessions.peers()):
+                node.plane.repair_wish(node.clock.local_ns(self.now_ns), peer, 0, **wanted)
+        self._wish_later()
+
     def _flows_later(self) -> None:
         gap_ns = int(self._flow_dice.expovariate(1.0) * self.flows.gap_ns)
         self.at(self.now_ns + gap_ns, self._flow_burst)
@@ -498,6 +520,9 @@ class World:
         """At the end of a plane's life."""
         for direction, reasons in node.plane.stats()["drops"].items():
             self.seen.update({f"drop {direction} {reason}": n for reason, n in reasons.items() if n})
+        for what, told in node.plane.repair_stats().items():
+            if number := sum(told.values()) if isinstance(told, dict) else told:
+                self.seen[f"repair {what}"] += number
         if isinstance(node.brain, Tunnel):
             self.seen.update({f"control {name}": n for name, n in node.brain.counters.items() if n})
 

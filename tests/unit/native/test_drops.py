@@ -12,7 +12,7 @@ from oxidized.core.plane import CARRIER, Address, Compression, Super
 from oxidized.ffi.lz import LZ_DIGEST
 from oxidized.ffi.names import DROP_HELP, DROP_REASONS
 from tests.differential import segments
-from tests.differential.reference import Ack, header
+from tests.differential.reference import Abandon, Ack, Repeat, header
 from tests.differential.test_split_merge import header as header_of_segments
 from tests.native.rig import (
     EDGE,
@@ -219,7 +219,7 @@ def control_too_large() -> Solo:
 @reaches("bad-frame", receive=5)
 def bad_frame() -> Solo:
     rig = Solo()
-    for frames in (b"\x05" + ipv4(), b"\x1f", b"\x01" + bytes(16), b"\x02", b"\x03\x00\x40"):
+    for frames in (b"\x17" + ipv4(), b"\x1f", b"\x01" + bytes(16), b"\x02", b"\x03\x00\x40"):
         rig.hear(frames)
     assert rig.plane.stats()["opened_datagrams"] == 5
     return rig
@@ -273,6 +273,29 @@ def lz_refused() -> Solo:
 def bad_ack() -> Solo:
     rig = Solo()
     rig.hear(Ack(0, 0, 0, 1, 0, 0).pack() + ipv4())
+    return rig
+
+
+@reaches("bad-repair", receive=9)
+def bad_repair() -> Solo:
+    """Cut short, of no such path, of a number not sent yet, of itself, with nothing in it or no item."""
+    rig = Solo()
+    content = ipv4()
+    for frames in (
+        b"\x07\x00\x00", b"\x06", Repeat(4, 0).pack() + content, Repeat(1, 0).pack() + content,
+        Repeat(0, 4).pack() + content, Repeat(0, 0).pack(), Repeat(0, 0).pack() + b"\x01" + bytes(17),
+        Abandon(0, (8,)).pack() + content, b"\x20\x00\x00\x00" + content,
+    ):  # fmt: skip
+        rig.hear(frames)
+    assert rig.delivered() == []
+    return rig
+
+
+@reaches("too-old", receive=1)
+def too_old_to_come_again() -> Solo:
+    rig = Solo()
+    rig.receive(rig.far.seal(pn=8128))
+    rig.hear(Repeat(0, 0).pack() + ipv4())
     return rig
 
 
