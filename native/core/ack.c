@@ -343,7 +343,7 @@ bool ack_read(dp *d, session *s, reader *r, uint64_t now_ns)
     if (s != pr->current || largest + 1 < sp->acked_next)
         return true; /* an older view of things: nothing new in it */
     bool is_new = largest + 1 > sp->acked_next;
-    repair_reported(pa, largest + 1 - sp->acked_next, (int64_t)(missing - sp->missing_now));
+    repair_reported(pa, largest + 1 - sp->acked_next, (int64_t)(missing - sp->missing_now), now_ns);
     sp->missing_now = missing;
     sp->acked_next = largest + 1;
     uint64_t sent_ns = sent_when(&pa->sent, largest, now_ns);

@@ -135,12 +135,7 @@ static void empties_abandon(look *k)
 
 /* ---- sent again ---- */
 
-/* Nobody is believed that a queue overflows where none stands. */
-static bool is_full(const look *k)
-{
-    bool is_wished = k->wish.regime == OXI_REGIME_CONGESTED && has_queue(&k->times);
-    return is_wished || is_congested(&k->pa->repair, &k->times);
-}
+static bool is_full(const look *k) { return is_congested(&k->pa->repair, &k->times, &k->wish); }
 
 static bool budget_take(look *k, bool is_timed)
 {
@@ -189,9 +184,11 @@ static void copy_send(look *k, kept_content *c)
 /* Copies of the round that begins now. */
 static uint32_t copies_of(const look *k, const kept_content *c)
 {
-    if (is_full(k))
+    bool is_timed = class_is_timed(c->traffic_class);
+    bool is_foretold = k->wish.regime == OXI_REGIME_CONGESTED && has_queue(&k->times);
+    if (is_full(k) || (is_timed && is_foretold))
         return 1;
-    if (!class_is_timed(c->traffic_class)) {
+    if (!is_timed) {
         bool is_thick = k->pa->repair.random_ppm >= 3 * LOSSY_PPM;
         return is_thick || c->rounds > 1 ? 2 : 1;
     }
@@ -361,13 +358,15 @@ static void average(uint32_t *ppm, int64_t window, uint64_t packets, int64_t mis
     *ppm = (uint32_t)(next < 0 ? 0 : next > 1000000 ? 1000000 : next);
 }
 
-void repair_reported(path *pa, uint64_t packets, int64_t missing)
+void repair_reported(path *pa, uint64_t packets, int64_t missing, uint64_t now_ns)
 {
     repair_path *rp = &pa->repair;
+    repair_wish w = repair_wish_of(rp, now_ns);
     path_times t = path_times_of(pa);
     average(&rp->recent_ppm, RECENT_AVERAGE, packets, missing);
     average(&rp->loss_ppm, LOSS_AVERAGE, packets, missing);
-    average(&rp->random_ppm, LOSS_AVERAGE, packets, missing > 0 && is_congested(rp, &t) ? 0 : missing);
+    bool is_random = missing <= 0 || !is_congested(rp, &t, &w);
+    average(&rp->random_ppm, LOSS_AVERAGE, packets, is_random ? missing : 0);
     if (!has_queue(&t))
         average(&rp->free_ppm, LOSS_AVERAGE, packets, missing);
     COUNT_ADD(pa->stats.reported_packets, packets);

@@ -96,10 +96,13 @@ static bool is_coded(const dp *d, const repair_wish *w, uint64_t leave_after, co
 }
 
 /* A queue that overflows takes far more of what comes in these milliseconds than is lost where none stands;
- * losses at random do not care. */
-bool is_congested(const repair_path *rp, const path_times *t)
+ * losses at random do not care. Of one that is foretold less is enough, but not the word alone: a full queue
+ * and a bad radio look the same to who foretells. */
+bool is_congested(const repair_path *rp, const path_times *t, const repair_wish *w)
 {
-    return has_queue(t) && rp->recent_ppm > 3 * rp->free_ppm + CONGESTED_PPM;
+    bool is_foretold = w->regime == OXI_REGIME_CONGESTED;
+    uint32_t usual_ppm = rp->free_ppm * (is_foretold ? 2 : 3);
+    return has_queue(t) && rp->recent_ppm > usual_ppm + (is_foretold ? CONGESTED_PPM / 4 : CONGESTED_PPM);
 }
 
 void repair_wake(dp *d, peer *pr, repair_path *rp, uint64_t at_ns)
@@ -161,10 +164,10 @@ static void keep_timed(dp *d, peer *pr, path *pa, pkt *p, kept_content *c, uint6
  * is limited by what all flows send. */
 static uint32_t ordered_permille(const dp *d, repair_path *rp, const repair_wish *w, const path_times *t)
 {
-    bool is_wanted = d->repair.conf.mode != OXI_REPAIR_ARQ && w->regime != OXI_REGIME_CONGESTED;
+    bool is_wanted = d->repair.conf.mode != OXI_REPAIR_ARQ;
     uint32_t loss_ppm = (uint32_t)min_u64(rp->random_ppm, CODED_LOSS_PPM_MAX);
     rp->boost_permille = (uint32_t)min_u64(rp->boost_permille + BOOST_EARNED_PERMILLE, BOOST_MAX * 1000);
-    if (!is_wanted || is_congested(rp, t) || loss_ppm < CODED_LOSS_PPM_MIN)
+    if (!is_wanted || is_congested(rp, t, w) || loss_ppm < CODED_LOSS_PPM_MIN)
         return 0;
     uint32_t permille = 12 + loss_ppm * 17 / 10000;
     uint32_t more = 2 * permille;
