@@ -82,7 +82,7 @@ class CountedPlane(DataPlane):
         self._no_context, self._repaired = missed, repaired
         if lost == 0:
             return
-        cause = "replaced" if overtaken == REPLACED else "repaired" if late >= lost else "overtaken"
+        cause = "replaced" if overtaken == REPLACED else "repaired" if late > 0 else "overtaken"  # a bundle is one
         self.missed[cause] += lost
         if cause == "overtaken" and overtaken < OVERTAKEN_MIN:
             raise SimFailure(
