@@ -82,7 +82,8 @@ class CountedPlane(DataPlane):
         self._no_context, self._repaired = missed, repaired
         if lost == 0:
             return
-        cause = "replaced" if overtaken == REPLACED else "repaired" if late > 0 else "overtaken"  # a bundle is one
+        came_late = "repaired" if late > 0 else "overtaken"  # all of a bundle at once
+        cause = "replaced" if overtaken == REPLACED else came_late
         self.missed[cause] += lost
         if cause == "overtaken" and overtaken < OVERTAKEN_MIN:
             raise SimFailure(
