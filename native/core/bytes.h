@@ -28,6 +28,16 @@ static inline void store_be64(uint8_t *p, uint64_t v)
     store_be32(p + 4, (uint32_t)v);
 }
 
+/* The number nearest to `near` whose low bits these are (RFC 9000, appendix A.3). */
+static inline uint64_t number_expand(uint64_t near, uint64_t low, uint32_t bits)
+{
+    const uint64_t span = 1ULL << bits;
+    uint64_t number = (near & ~(span - 1)) | low;
+    if (number + span / 2 <= near)
+        return number + span;
+    return number > near + span / 2 && number >= span ? number - span : number;
+}
+
 /* Reads past the end return 0 and make the cursor bad. */
 typedef struct reader {
     const uint8_t *at;

@@ -3,23 +3,25 @@
 #include "l4.h"
 #include "stages.h"
 
-/* What TCP sends again it has heard the loss of, and has slowed down for. */
-static bool is_resent(const flow_table *flows, const pkt *p)
+/* What repair must know of a TCP packet. What TCP sends again it has heard the loss of, and has slowed down
+ * for; an acknowledgement alone is not missed; behind what ends with PSH nothing may follow. */
+static void tcp_look(const flow_table *flows, pkt *p)
 {
     l4_view v;
     const uint8_t *data = pkt_data(p);
-    if (!l4_parse(data, p->len, &v) || v.protocol != L4_TCP || v.is_fragment || v.l4_bytes == 0)
-        return false;
+    if (!l4_parse(data, p->len, &v) || v.protocol != L4_TCP || v.is_fragment)
+        return;
     flow *f = flows->last; /* what can be parsed has a flow */
     const uint8_t *tcp = data + v.ip_bytes;
     uint32_t payload = p->len - v.ip_bytes - v.l4_bytes;
-    uint32_t end = load_be32(tcp + 4) + payload;
+    p->is_pushed = (tcp[13] & (TCP_PSH | TCP_FIN | TCP_SYN)) != 0;
+    p->is_bare = payload == 0 && !p->is_pushed && !(tcp[13] & TCP_RST);
     if (payload == 0)
-        return false;
-    bool is_old = f->tcp_next != 0 && !(tcp[13] & TCP_SYN) && (int32_t)(end - f->tcp_next) <= 0;
-    if (!is_old)
+        return;
+    uint32_t end = load_be32(tcp + 4) + payload;
+    p->is_resent = f->tcp_next != 0 && !(tcp[13] & TCP_SYN) && (int32_t)(end - f->tcp_next) <= 0;
+    if (!p->is_resent)
         f->tcp_next = end;
-    return is_old;
 }
 
 void classify_batch(dp *d, batch *b)
@@ -31,7 +33,7 @@ void classify_batch(dp *d, batch *b)
         p->traffic_class = (uint8_t)flows_note(&d->flows, d->conf.hash_key, p, b->now_ns, &changes);
         packets[p->traffic_class]++;
         if (d->repair.conf.mode != OXI_REPAIR_OFF)
-            p->is_resent = is_resent(&d->flows, p);
+            tcp_look(&d->flows, p);
     }
     for (uint32_t c = 0; c < OXI_CLASSES; c++)
         if (packets[c] > 0)

@@ -31,7 +31,7 @@ static bool is_affordable(const dp *d, const pkt *p)
     if (d->conf.headers == OXI_HEADERS_ALL)
         return true;
     uint64_t rtt_ns = d->peers[p->peer].paths[p->path].stats.rtt_ns; /* 0: not known */
-    if (rtt_ns > 0 && rtt_ns < COMPRESS_RTT_NS_MIN)
+    if (rtt_ns > 0 && rtt_ns < NEAR_RTT_NS)
         return false;
     if (p->len >= ORACLE_TRAIN_BYTES_MIN)
         return max_u64(b->before_packets, b->seen_packets) < COMPRESS_LARGE_PKTS_MAX;

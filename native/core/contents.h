@@ -8,7 +8,7 @@
 #ifndef OXI_CONTENTS_H
 #define OXI_CONTENTS_H
 #include "limits.h"
-#include "base.h"
+#include "rlc.h"
 
 /* BULK: waits for acknowledgements; TIMED: of a class with a deadline; AGAIN: sent more than once. */
 typedef enum { CONTENTS_BULK, CONTENTS_TIMED, CONTENTS_AGAIN, CONTENTS_LISTS } contents_list;
@@ -34,8 +34,8 @@ typedef struct kept_content {
     uint8_t copies_left; /* of this round */
     bool is_live;
     bool is_prompt;      /* asked to be acknowledged at once */
-    bool is_passed;      /* later ones have been acknowledged; then, while a queue was full, and not since: */
-    bool is_of_full;
+    bool is_passed;      /* later ones have been acknowledged */
+    bool is_of_full;     /* and a queue was full when that was first seen */
     bool is_resent;      /* by its sender: it knows of a full queue already */
     bool is_source;      /* member of a code: of the stream of its class */
     bool owes_code;      /* a repair symbol is to be made when it is old enough */
@@ -43,11 +43,9 @@ typedef struct kept_content {
 
 #define NO_PN UINT64_MAX
 
-/* Symbols: low bits of first_pn (2 bytes), length (2 bytes), content, zeros to a multiple of CONTENT_ALIGN
- * (rlc.h). */
 typedef struct contents {
-    uint8_t *arena;
-    kept_content *slots;   /* CONTENTS_MAX, by id modulo that */
+    uint8_t *arena;      /* of symbols (rlc.h) */
+    kept_content *slots; /* CONTENTS_MAX, by id modulo that */
     uint32_t bytes;   /* of the arena */
     uint64_t head;    /* next id */
     uint64_t tail;    /* oldest id whose place is not free */
@@ -70,19 +68,23 @@ static inline uint8_t *content_symbol(const contents *s, const kept_content *c)
 }
 static inline const uint8_t *content_data(const contents *s, const kept_content *c)
 {
-    return content_symbol(s, c) + CONTENT_HEAD_BYTES;
+    return content_symbol(s, c) + RLC_SYMBOL_HEAD;
 }
-static inline uint32_t content_padded(uint32_t len)
+static inline uint32_t content_padded(uint32_t len) { return gf256_padded(RLC_SYMBOL_HEAD + len); }
+
+/* Where so many bytes begin in an arena of this size that is filled again and again: never broken by its end.
+ * head_at counts all bytes so far. */
+static inline uint64_t arena_place(uint64_t head_at, uint64_t size, uint32_t bytes)
 {
-    uint32_t bytes = (len + CONTENT_HEAD_BYTES + CONTENT_ALIGN - 1) / CONTENT_ALIGN * CONTENT_ALIGN;
-    return (uint32_t)max_u64(bytes, CONTENT_SYMBOL_MIN);
+    uint64_t left = size - head_at % size;
+    return left >= bytes ? head_at : head_at + left;
 }
 
 /* The oldest content, which must go for `padded` more bytes or another slot; NULL: there is room. Those that
  * are not live any more are passed over. */
 kept_content *contents_crowded(contents *s, uint32_t padded);
-/* A new content; what was crowded must have been let go. The caller fills in the rest, and lists it. */
-kept_content *content_add(contents *s, uint64_t first_pn, const uint8_t *data, uint32_t len);
+/* A new content, in all else like that one; what was crowded must have been let go. The caller lists it. */
+kept_content *content_add(contents *s, const kept_content *like, const uint8_t *data, uint32_t len);
 void content_append(contents *s, contents_ends *list, kept_content *c);
 /* Out of its list, and no longer live. */
 void content_end(contents *s, contents_ends *list, kept_content *c);

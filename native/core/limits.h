@@ -97,9 +97,6 @@ enum {
     ACK_BYTES_PER_TIME = 4096,
     /* Contents kept for repair: twice as many as leave at 100 Mbit/s in 0.2 s. */
     CONTENTS_MAX = 4096,
-    CONTENT_HEAD_BYTES = 4,
-    CONTENT_ALIGN = 32,
-    CONTENT_SYMBOL_MIN = 64,
     REPAIR_ARENA_MIN = 65536,
     REPAIR_ARENA_MAX = 1 << 26,
     REPEAT_BYTES = 7, /* PROMPT, type, path, low bits of the number */
@@ -142,13 +139,13 @@ enum {
 #define ACK_DELAY_NS_MAX (25 * NS_PER_MS)
 #define ACK_DELAY_UNIT_NS (8 * 1000ULL)
 #define ACK_DELAY_NS_SPARSE (400 * NS_PER_MS)
+/* A round trip of less is a cable: its bytes are not scarce, and TCP repairs it sooner than we would. */
 #define NEAR_RTT_NS (2 * NS_PER_MS)
 #define DECODER_AGE_NS (1 * NS_PER_S)
 #define REPAIR_SLOT_NS (10 * NS_PER_MS)
 #define REPAIR_COPY_APART_NS (10 * NS_PER_MS)
 #define REPAIR_WISH_NS (1500 * NS_PER_MS)
 #define REPAIR_ORDERED_NS (1 * NS_PER_S) /* a pause of a flow that is kept in order */
-#define COMPRESS_RTT_NS_MIN (2 * NS_PER_MS)
 #define COMPRESS_SLOT_NS (10 * NS_PER_MS)
 #define HOLD_NS_MAX (5 * NS_PER_MS)
 #define FLOW_PAUSE_NS_MIN (300 * NS_PER_MS)
@@ -162,7 +159,6 @@ enum {
 #define HOLD_ORDER_ROUNDS 3
 #define HOLD_ORDER_ROUND_NS (10 * NS_PER_MS)
 #define HOLD_ORDER_RTT_NS (100 * NS_PER_MS) /* while it is not known */
-#define HOLD_ORDER_RTT_NS_MIN (2 * NS_PER_MS)
 #define RTT_MIN_PERIOD_NS (10 * NS_PER_S)
 #define RTT_NS_MAX (60 * NS_PER_S)
 #define TOO_BIG_NS_PER_ANSWER (10 * NS_PER_MS)

@@ -368,7 +368,7 @@ static bool is_near(const dp *d, const batch *b)
     for (uint32_t i = 0; i < b->count; i++) {
         const pkt *p = b->pkts[i];
         uint64_t rtt_ns = d->peers[p->peer].paths[p->path].stats.rtt_ns;
-        if (rtt_ns == 0 || rtt_ns >= HOLD_ORDER_RTT_NS_MIN)
+        if (rtt_ns == 0 || rtt_ns >= NEAR_RTT_NS)
             return false;
     }
     return true;

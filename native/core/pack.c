@@ -85,7 +85,6 @@ void pack_batch(dp *d, batch *b)
         pkt *p = b->pkts[i];
         pkt *head = may_grow ? b->pkts[kept - 1] : NULL;
         if (head && may_join(d, head, is_bundle, p)) {
-            repair_look(d, p);
             if (!is_bundle)
                 bundle_begin(head);
             is_bundle = true;
@@ -98,7 +97,6 @@ void pack_batch(dp *d, batch *b)
             drop_out(d, p, DROP_KEY_WORN);
             continue;
         }
-        repair_look(d, p);
         may_grow = p->session->may_bundle && pkt_is_small(p);
         is_bundle = false;
         compress_item(d, p, content_max(d, p), b->now_ns);

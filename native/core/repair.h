@@ -24,11 +24,6 @@ typedef struct abandoned {
     uint32_t count;
 } abandoned;
 
-/* How many repair packets may still be sent: so much per packet sent, in thousandths. */
-typedef struct repair_budget {
-    uint64_t permille;
-} repair_budget;
-
 /* The members of a class that are coded together, in the order they are sent. */
 typedef struct code_stream {
     uint64_t next_seq;
@@ -40,9 +35,10 @@ typedef struct code_stream {
 typedef struct repair_path {
     contents_ends lists[CONTENTS_LISTS];
     repair_wish wish;
-    repair_budget budgets[2];      /* of classes without and with a deadline */
+    uint64_t budget_permille[2];   /* thousandths of a repair packet that may be sent: of classes without a
+                                    * deadline, and with one */
     code_stream streams[OXI_CLASSES];
-    uint32_t loss_ppm;             /* of contents sent for the first time, moving average */
+    uint32_t loss_ppm;             /* of what acknowledgements report on, moving average */
     uint32_t random_ppm;           /* the same without what a full queue took */
     uint32_t boost_permille;       /* repair symbols that may be sent beyond that, in thousandths */
     uint32_t recent_ppm;           /* of the last hundred or so, by whatever cause */
@@ -56,7 +52,7 @@ typedef struct repair_path {
     replay carried;                /* numbers whose datagram had a content that was kept */
     uint64_t ordered_ns;           /* when something that is kept in order left last */
     uint64_t looked_next;          /* numbers below, as far as they are missing, have been looked at */
-    abandoned told;                /* and is to be told once more, as that may have been lost: */
+    abandoned told;                /* once; to be told again at tell_ns, as that may have been lost */
     uint64_t tell_ns;
 } repair_path;
 

@@ -107,8 +107,7 @@ static const uint8_t *source_keep(repair *r, decoder_slot *t, uint64_t seq, uint
                                   const uint8_t *content, uint32_t len)
 {
     uint32_t bytes = gf256_padded(RLC_SYMBOL_HEAD + len);
-    uint64_t left = DECODER_STORE_BYTES - r->store_head % DECODER_STORE_BYTES;
-    uint64_t at = left >= bytes ? r->store_head : r->store_head + left;
+    uint64_t at = arena_place(r->store_head, DECODER_STORE_BYTES, bytes);
     r->store_head = at + bytes;
     t->newest = max_u64(t->newest, seq);
     *place_of(t, seq) = (source_place){ .seq = seq, .at = at, .bytes = bytes };

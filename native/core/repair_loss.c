@@ -139,10 +139,10 @@ static bool is_full(const look *k) { return is_congested(&k->pa->repair, &k->tim
 
 static bool budget_take(look *k, bool is_timed)
 {
-    repair_budget *b = &k->pa->repair.budgets[is_timed];
-    if (b->permille < 1000)
+    uint64_t *budget = &k->pa->repair.budget_permille[is_timed];
+    if (*budget < 1000)
         return false;
-    b->permille -= 1000;
+    *budget -= 1000;
     return true;
 }
 
@@ -411,7 +411,7 @@ void repair_forget(dp *d, peer *pr)
             for (kept_content *c; (c = content_of(&d->contents, rp->lists[which].first));)
                 content_let_go(d, c);
         rp->due_ns = NEVER_NS;
-        rp->budgets[0].permille = rp->budgets[1].permille = REPAIR_BURST * 1000;
+        rp->budget_permille[0] = rp->budget_permille[1] = REPAIR_BURST * 1000;
         rp->boost_permille = BOOST_MAX * 1000;
         rp->largest_sent_ns = 0;
         rp->carried = (replay){ 0 };

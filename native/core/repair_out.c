@@ -4,7 +4,6 @@
  * repairs its losses sooner than we could, and where the arena does not span a round trip it is in vain. */
 #include "bytes.h"
 #include "frames.h"
-#include "l4.h"
 #include "stages.h"
 
 path_times path_times_of(const path *pa)
@@ -75,12 +74,7 @@ kept_content *content_keep(dp *d, const uint8_t *data, uint32_t len, const kept_
         COUNT_ADD(d->repair.stats.crowded_packets, 1);
         content_let_go(d, old);
     }
-    kept_content *c = content_add(s, like->first_pn, data, len);
-    kept_content was = *c;
-    *c = *like;
-    c->at = was.at;
-    c->len = was.len;
-    c->is_live = true;
+    kept_content *c = content_add(s, like, data, len);
     path *pa = &d->peers[c->peer].paths[c->path];
     content_append(s, &pa->repair.lists[c->list], c);
     COUNT_ADD(pa->stats.kept_packets, 1);
@@ -109,18 +103,6 @@ void repair_wake(dp *d, peer *pr, repair_path *rp, uint64_t at_ns)
 {
     rp->due_ns = min_u64(rp->due_ns, at_ns);
     wake_at(d, pr, at_ns);
-}
-
-void repair_look(const dp *d, pkt *p)
-{
-    l4_view v;
-    if (d->repair.conf.mode == OXI_REPAIR_OFF || !l4_parse(pkt_data(p), p->len, &v) || v.protocol != L4_TCP ||
-        v.is_fragment)
-        return;
-    uint8_t flags = pkt_data(p)[v.ip_bytes + 13];
-    bool is_end = flags & (TCP_PSH | TCP_FIN | TCP_SYN);
-    p->is_bare = p->len == v.ip_bytes + v.l4_bytes && !is_end && !(flags & TCP_RST);
-    p->is_pushed = is_end;
 }
 
 static void mark_prompt(pkt *p, kept_content *c)
@@ -219,9 +201,9 @@ static void keep(dp *d, pkt *p, uint64_t now_ns)
                      .list = is_timed ? CONTENTS_TIMED : CONTENTS_BULK };
     kept_content *c = content_keep(d, pkt_data(p), p->len, &like);
     replay_mark_any(&pa->repair.carried, p->pn);
-    repair_budget *budget = &pa->repair.budgets[is_timed];
+    uint64_t *budget = &pa->repair.budget_permille[is_timed];
     uint32_t earned = is_timed ? d->repair.conf.overhead_permille : d->repair.conf.overhead_ordered_permille;
-    budget->permille = min_u64(budget->permille + earned, REPAIR_BURST * 1000);
+    *budget = min_u64(*budget + earned, REPAIR_BURST * 1000);
     COUNT_ADD(d->repair.stats.kept_packets[p->traffic_class], 1);
     COUNT_ADD(pa->stats.repairable_packets, 1);
     if (is_timed)

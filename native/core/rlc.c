@@ -25,22 +25,13 @@ uint8_t rlc_coefficient(uint32_t seed, uint16_t sequence)
 
 uint64_t seq_expand(uint64_t newest, uint16_t low)
 {
-    const uint64_t span = 1 << 16;
-    uint64_t number = (newest & ~(span - 1)) | low;
-    if (number + span / 2 <= newest)
-        return number + span;
-    return number > newest + span / 2 && number >= span ? number - span : number;
+    return number_expand(newest, low, 16);
 }
 
 uint32_t rlc_symbol_write(uint8_t *at, uint16_t pn, const uint8_t *content, uint32_t len)
 {
     OXI_ASSERT(len >= 1 && len <= RLC_CONTENT_MAX);
-    uint32_t padded = gf256_padded(RLC_SYMBOL_HEAD + len);
-    store_be16(at, pn);
-    store_be16(at + 2, (uint16_t)len);
-    memcpy(at + RLC_SYMBOL_HEAD, content, len);
-    memset(at + RLC_SYMBOL_HEAD + len, 0, padded - RLC_SYMBOL_HEAD - len);
-    return padded;
+    return symbol_write(at, pn, content, len);
 }
 
 bool rlc_symbol_read(const uint8_t *symbol, uint32_t len, uint16_t *pn, uint32_t *content_len)

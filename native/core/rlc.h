@@ -50,6 +50,17 @@ uint64_t seq_expand(uint64_t newest, uint16_t low);
 /* A content as symbol with its padding: at has room for gf256_padded(RLC_SYMBOL_HEAD + len) bytes. len: 1 to
  * RLC_CONTENT_MAX. Returns the padded length. */
 uint32_t rlc_symbol_write(uint8_t *at, uint16_t pn, const uint8_t *content, uint32_t len);
+/* The same of a content of any length: what is longer than RLC_CONTENT_MAX is kept as others are, and never a
+ * member of a window. */
+static inline uint32_t symbol_write(uint8_t *at, uint16_t pn, const uint8_t *content, uint32_t len)
+{
+    uint32_t padded = gf256_padded(RLC_SYMBOL_HEAD + len);
+    store_be16(at, pn);
+    store_be16(at + 2, (uint16_t)len);
+    memcpy(at + RLC_SYMBOL_HEAD, content, len);
+    memset(at + RLC_SYMBOL_HEAD + len, 0, padded - RLC_SYMBOL_HEAD - len);
+    return padded;
+}
 /* The content length that a symbol tells. False: len bytes can not be such a symbol with zeros behind it. */
 bool rlc_symbol_read(const uint8_t *symbol, uint32_t len, uint16_t *pn, uint32_t *content_len);
 /* Of a symbol that rlc_symbol_write() made. */

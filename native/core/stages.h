@@ -71,8 +71,6 @@ void unpack_batch(dp *d, batch *b);
 
 /* repair_out.c */
 void repair_batch(dp *d, batch *b);
-/* What repair must know of a packet before it is compressed. */
-void repair_look(const dp *d, pkt *p);
 path_times path_times_of(const path *pa);
 bool is_congested(const repair_path *rp, const path_times *t, const repair_wish *w);
 void repair_wake(dp *d, peer *pr, repair_path *rp, uint64_t at_ns);

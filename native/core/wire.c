@@ -21,16 +21,7 @@ wire_header wire_read(const uint8_t *at)
                           .pn_low = load_be32(at + 4) };
 }
 
-uint64_t pn_expand(uint64_t next, uint32_t low)
-{
-    const uint64_t window = 1ULL << 32;
-    uint64_t pn = (next & ~(window - 1)) | low;
-    if (pn + window / 2 <= next)
-        return pn + window;
-    if (pn > next + window / 2 && pn >= window)
-        return pn - window;
-    return pn;
-}
+uint64_t pn_expand(uint64_t next, uint32_t low) { return number_expand(next, low, 32); }
 
 /* A QUIC datagram goes to Python through a ring; when that is full it is dropped, as on any busy link. */
 static void control_put(dp *d, pkt *p)

@@ -29,7 +29,7 @@ REPAIR = (
         "else if (is_timed && k->now_ns > c->leave_ns)",
         "else if (false)",
     ),
-    Mutant("repair without a bound", "core/repair_loss.c", "    b->permille -= 1000;\n", ""),
+    Mutant("repair without a bound", "core/repair_loss.c", "    *budget -= 1000;\n", ""),
     Mutant(
         "only the newest copy can be acknowledged",
         "core/repair_loss.c",

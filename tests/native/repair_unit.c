@@ -77,7 +77,7 @@ static void add(contents_rig *r, uint32_t len)
         r->evicted++;
     }
     uint32_t list = (uint32_t)(dice() % LISTS);
-    kept_content *c = content_add(&r->s, r->next_pn, data, len);
+    kept_content *c = content_add(&r->s, &(kept_content){ .first_pn = r->next_pn }, data, len);
     CHECK(c->is_live && c->len == len && c->first_pn == r->next_pn);
     content_append(&r->s, &r->lists[list], c);
     r->m.items[r->m.count++] = (model_item){ c, r->next_pn++, len, list };
@@ -100,11 +100,11 @@ static void is_as(const contents_rig *r)
         const uint8_t *symbol = content_symbol(&r->s, c);
         uint32_t padded = content_padded(item->len);
         CHECK(symbol >= r->s.arena && symbol + padded <= r->s.arena + r->s.bytes);
-        CHECK(padded % CONTENT_ALIGN == 0 && padded >= CONTENT_SYMBOL_MIN);
+        CHECK(padded % GF256_STEP == 0 && padded >= GF256_PADDED_MIN);
         CHECK(load_be16(symbol) == (uint16_t)item->pn && load_be16(symbol + 2) == item->len);
         for (uint32_t k = 0; k < item->len; k++)
             CHECK(content_data(&r->s, c)[k] == byte_of(item->pn, k));
-        for (uint32_t k = item->len + CONTENT_HEAD_BYTES; k < padded; k++)
+        for (uint32_t k = item->len + RLC_SYMBOL_HEAD; k < padded; k++)
             CHECK(symbol[k] == 0);
     }
     for (uint32_t i = 0; i < LISTS; i++) {
@@ -137,7 +137,7 @@ static void contents_as_a_list(uint32_t bytes, uint32_t len_max, uint32_t ends_p
     }
     is_as(r);
     CHECK((r->evicted > 0) == (ends_percent < 50));
-    uint32_t least = bytes / (content_padded(len_max) + CONTENT_ALIGN);
+    uint32_t least = bytes / (content_padded(len_max) + GF256_STEP);
     CHECK(ends_percent > 0 || r->m.count >= (least < CONTENTS_MAX ? least / 2 : CONTENTS_MAX));
     free(r->s.arena);
     free(r->s.slots);
