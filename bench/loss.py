@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.voice import colours, number
+from bench.voice import colours, failed_checks, number, systems_of
 
 VOIP, RANDOM = "burst-loss-voip", "random-loss"
 MISSING = 5  # as netns-lab/run
@@ -122,14 +122,11 @@ def conditions(document: dict[str, Any]) -> list[str]:
     """How it was measured, and what did not hold."""
     ways = [", ".join(f"{key} {value}" for key, value in document["link"][way].items())
             for way in ("edge_to_hub", "hub_to_edge")]  # fmt: skip
-    failed = [f"- check failed: {run['system']}: {check['name']}: {check['detail']}"
-              for run in document["runs"] for check in run["checks"] if not check["ok"]]  # fmt: skip
     rounds = max(len(run["rounds"]) for run in document["runs"])
-    systems = ", ".join(f"{run['system']} {run['version']}" for run in document["runs"])
     return [
         f"- scenario `{document['scenario']}`; link to the hub: {ways[0]}; back: {ways[1]}",
-        f"- systems: {systems}",
-        f"- {rounds} rounds of {document['seconds']:g} s in each cell", *failed,
+        f"- systems: {systems_of(document)}",
+        f"- {rounds} rounds of {document['seconds']:g} s in each cell", *failed_checks(document),
     ]  # fmt: skip
 
 

@@ -114,15 +114,13 @@ def conditions(document: dict[str, Any]) -> list[str]:
     runs, machine = document["runs"], document["machine"]
     settings = ", ".join(f"{key} {value}" for key, value in document["settings"].items())
     seeds = ", ".join(str(one["seed"]) for one in runs[0]["rounds"])
-    failed = [f"{run['system']}: {check['name']}: {check['detail']}"
-              for run in runs for check in run["checks"] if not check["ok"]]  # fmt: skip
     return [
         f"- machine: {machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, scheduler"
         f" autogroups {'on' if machine['has_autogroups'] else 'off'}; daemons, load and kernel share it",
-        "- systems: " + ", ".join(f"{run['system']} {run['version']}" for run in runs),
+        f"- systems: {voice.systems_of(document)}",
         f"- scenario `{document['scenario']}`: bare veth pair; {settings}",
         f"- {len(runs[0]['rounds'])} alternating rounds of {document['seconds']:g} s, seeds {seeds}",
-        *(f"- check failed: {text}" for text in failed),
+        *voice.failed_checks(document),
     ]
 
 

@@ -55,18 +55,25 @@ def render(document: dict[str, Any], plot_name: str) -> str:
     return "\n".join([*lines, "", *conditions(document)]) + "\n"
 
 
+def systems_of(document: dict[str, Any]) -> str:
+    return ", ".join(f"{run['system']} {run['version']}" for run in document["runs"])
+
+
+def failed_checks(document: dict[str, Any]) -> list[str]:
+    """What did not hold, a line each."""
+    return [f"- check failed: {run['system']}: {check['name']}: {check['detail']}"
+            for run in document["runs"] for check in run["checks"] if not check["ok"]]  # fmt: skip
+
+
 def conditions(document: dict[str, Any]) -> list[str]:
     """How it was measured, and what did not hold."""
     link = ", ".join(f"{key} {value}" for key, value in document["link"]["edge_to_hub"].items())
     settings = ", ".join(f"{key} {document['settings'][key]}" for key in ("pattern", "ip", "dscp"))
-    failed = [f"- check failed: {run['system']}: {check['name']}: {check['detail']}"
-              for run in document["runs"] for check in run["checks"] if not check["ok"]]  # fmt: skip
     rounds = max(len(run["rounds"]) for run in document["runs"])
-    systems = ", ".join(f"{run['system']} {run['version']}" for run in document["runs"])
     return [
         f"- scenario `{document['scenario']}`: {settings}; each direction of the link: {link}",
-        f"- systems: {systems}",
-        f"- {rounds} alternating rounds of {document['seconds']:g} s, medians", *failed,
+        f"- systems: {systems_of(document)}",
+        f"- {rounds} alternating rounds of {document['seconds']:g} s, medians", *failed_checks(document),
     ]  # fmt: skip
 
 

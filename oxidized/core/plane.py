@@ -124,7 +124,7 @@ class Order(IntEnum):
 
 
 class Regime(IntEnum):
-    """What a path loses, and why (OXI_REGIME_*)."""
+    """What a path loses, and why (OXI_REGIME_*); the worse for what follows from it, the higher."""
 
     CLEAN = 0
     RANDOM = 1

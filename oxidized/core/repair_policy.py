@@ -16,9 +16,10 @@ Pure: the time is a field of the inputs, the memory is `RepairState`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from itertools import pairwise
 from typing import Final
+
+from oxidized.core.plane import Regime
 
 CLEAN_LOSS_MAX: Final = 0.001
 PREDICTED_MIN: Final = 0.05  # a predicted window of 50 ms less likely to lose than that is no reason
@@ -34,17 +35,6 @@ LAG_REDUNDANCY: Final = 1.0  # from here on the window is to be lagged
 # (loss ratio, redundancy) for independent loss, and the factor by mean burst; straight lines between.
 RATIO_BY_LOSS: Final = ((0.0, 0.0), (0.001, 0.02), (0.01, 0.1), (0.05, 0.3), (0.1, 0.5), (0.3, 1.0))
 FACTOR_BY_BURST_S: Final = ((0.0, 1.0), (0.015, 1.7), (0.04, 3.4))
-
-
-class Regime(StrEnum):
-    CLEAN = "clean"
-    RANDOM = "random"
-    BURSTY = "bursty"
-    CONGESTED = "congested"
-
-
-# A later one is worse for what follows from it without a prediction of congestion.
-_SEVERITY: Final = {Regime.CLEAN: 0, Regime.RANDOM: 1, Regime.BURSTY: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +112,9 @@ def _next(state: RepairState, inputs: RepairInputs) -> RepairState:
     loss = _unit(inputs.loss_ratio)
     burst = max(inputs.burst_s, 0.0) if inputs.burst_s == inputs.burst_s else 0.0
     if wanted is not now:
-        is_worse = now is not Regime.CONGESTED and (
-            wanted is Regime.CONGESTED or _SEVERITY[wanted] > _SEVERITY[now]
-        )
         since = inputs.now_s if state.better_since_s is None else state.better_since_s
         hold_s = CONGESTED_HOLD_S if now is Regime.CONGESTED else HOLD_S
-        if is_worse or inputs.now_s - since >= hold_s:
+        if wanted > now or inputs.now_s - since >= hold_s:
             return RepairState(wanted, None, None, loss, burst)
         return replace(state, better_since_s=since)
     # Within a regime the worst that it was stays for as long as the regime would.

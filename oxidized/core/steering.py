@@ -323,7 +323,7 @@ class Steering:
         )
         decision, path.state = repair_policy.fec_decision(inputs, path.state)
         redundancy = round(decision.redundancy_ratio * GRAIN) / GRAIN
-        regime = Regime[decision.regime.name]
+        regime = decision.regime
         if regime is Regime.BURSTY and redundancy >= LAGGED_MIN and self._settings.overhead >= 1:
             redundancy = 1.0
         return Wish(regime, redundancy, decision.copies)

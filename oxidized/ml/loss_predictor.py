@@ -13,7 +13,6 @@ No clock here: the caller says what time it is, and how long the last step took.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from oxidized.core.loss import EWMA_SCALE, STEP_S, EwmaLoss, Row
-from oxidized.errors import OxidizedError
+from oxidized.ml.model_file import ModelRefused, model_read, sheet_parsed
 
 try:
     import numpy as np
@@ -47,10 +46,6 @@ RETRY_STEPS: Final = 1000  # and the model is tried again after so many
 PATHS_MAX: Final = 4096
 
 
-class ModelRefused(OxidizedError):
-    """The model is not used; the text is one line that says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class LossDescription:
     """For status and metrics. `mode` was asked for, `active` answers now; `trouble` says why they differ.
@@ -74,25 +69,9 @@ class Sheet:
     golden: dict[str, Any]
 
 
-def _read(path: Path, bytes_max: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            found = file.read(bytes_max + 1)
-    except OSError as error:
-        raise ModelRefused(f"{path.name}: {error.strerror}") from None
-    if len(found) > bytes_max:
-        raise ModelRefused(f"{path.name}: more than {bytes_max} bytes")
-    return found
-
-
 def sheet_of(text: bytes) -> Sheet:
     """Reads NAME.json; ModelRefused where it is not for this program. Needs numpy."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ModelRefused("sheet: not JSON") from None
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        raise ModelRefused(f"sheet: not of schema {SCHEMA!r}")
+    found = sheet_parsed(text, SCHEMA)
     described = {
         "features": list(FEATURES),
         "feature_units": list(FEATURE_UNITS),
@@ -236,9 +215,9 @@ class LossPredictor:
         elif mode == "lstm":
             path = model_dir / f"{NAME}.onnx"
             try:
-                model = _read(path, MODEL_BYTES_MAX)
+                model = model_read(path, MODEL_BYTES_MAX)
                 digest = hashlib.sha256(model).hexdigest()
-                session, sheet = check(model, _read(path.with_suffix(".json"), SHEET_BYTES_MAX))
+                session, sheet = check(model, model_read(path.with_suffix(".json"), SHEET_BYTES_MAX))
                 fallback = sheet.fallback
             except ModelRefused as error:
                 trouble = str(error)

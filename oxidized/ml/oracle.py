@@ -22,9 +22,9 @@ from typing import Any, Final
 
 import oxidized
 from oxidized.core.oracle import FEATURES, HIDDEN, OracleWeights, Verdict
-from oxidized.errors import OxidizedError
 from oxidized.ffi.oracle import ORACLE_FEATURES, ORACLE_VERDICTS, oracle_scores
 from oxidized.ml import onnx_reference, onnx_weights
+from oxidized.ml.model_file import ModelRefused, model_read, sheet_parsed
 
 SCHEMA: Final = "oxidized.compression_oracle/1"
 NAME: Final = "compression_oracle"
@@ -41,10 +41,6 @@ REFERENCE_S_MAX: Final = 30.0
 
 Rows = list[list[float]]
 Reference = Callable[[bytes, Rows], Rows]
-
-
-class ModelRefused(OxidizedError):
-    """The model is not used; the text is one line that says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +106,7 @@ def _rows(value: Any, width: int) -> Rows:
 
 def sheet_of(text: bytes) -> Sheet:
     """Reads NAME.json; ModelRefused where it is not for this program."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ModelRefused("sheet: not JSON") from None
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        raise ModelRefused(f"sheet: not of schema {SCHEMA!r}")
+    found = sheet_parsed(text, SCHEMA)
     names = [feature.name for feature in ORACLE_FEATURES]
     if found.get("features") != names or found.get("verdicts") != list(ORACLE_VERDICTS):
         raise ModelRefused("sheet: trained on other features or verdicts than this program has")
@@ -185,25 +176,14 @@ def run_reference(model: bytes, rows: Rows) -> Rows:
     return found
 
 
-def _read(path: Path, bytes_max: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            found = file.read(bytes_max + 1)
-    except OSError as error:
-        raise ModelRefused(f"{path.name}: {error.strerror}") from None
-    if len(found) > bytes_max:
-        raise ModelRefused(f"{path.name}: more than {bytes_max} bytes")
-    return found
-
-
 def choose(environ: Mapping[str, str], reference: Reference = run_reference) -> OracleChoice:
     """The model of this machine, or the heuristic and the reason. Blocks while the reference runs."""
     path = model_directory(environ) / f"{NAME}.onnx"
     digest = ""
     try:
-        model = _read(path, onnx_weights.BYTES_MAX)
+        model = model_read(path, onnx_weights.BYTES_MAX)
         digest = hashlib.sha256(model).hexdigest()
-        weights = check(model, _read(path.with_suffix(".json"), SHEET_BYTES_MAX), reference)
+        weights = check(model, model_read(path.with_suffix(".json"), SHEET_BYTES_MAX), reference)
     except ModelRefused as error:
         return OracleChoice(None, digest, str(path), str(error))
     return OracleChoice(weights, digest, str(path), "")
