@@ -304,8 +304,8 @@ class RepairConfig:
     mode: Literal["auto", "arq", "fec", "off"] = key(
         '"auto"',
         'How what we send is repaired. "arq": lost packets are repeated; "fec": with the packets go '
-        'others that repair them, before anything is known to be lost; "auto": repeated where that comes in '
-        "time, otherwise fec.",
+        'others that repair them, before anything is known to be lost; "auto": of calls, games and control '
+        "arq where that comes in time, otherwise fec; of all else both.",
         kinds.choice("auto", "arq", "fec", "off"),
     )
     max_overhead: int = key(
