@@ -369,8 +369,6 @@ void repair_reported(path *pa, uint64_t packets, int64_t missing, uint64_t now_n
     average(&rp->random_ppm, LOSS_AVERAGE, packets, is_random ? missing : 0);
     if (!has_queue(&t))
         average(&rp->free_ppm, LOSS_AVERAGE, packets, missing);
-    COUNT_ADD(pa->stats.reported_packets, packets);
-    COUNT_ADD(pa->stats.missing_packets, missing);
 }
 
 static bool has_work(const repair_path *rp)

@@ -99,7 +99,7 @@ bool is_congested(const repair_path *rp, const path_times *t, const repair_wish 
     return has_queue(t) && rp->recent_ppm > usual_ppm + (is_foretold ? CONGESTED_PPM / 4 : CONGESTED_PPM);
 }
 
-void repair_wake(dp *d, peer *pr, repair_path *rp, uint64_t at_ns)
+static void repair_wake(dp *d, peer *pr, repair_path *rp, uint64_t at_ns)
 {
     rp->due_ns = min_u64(rp->due_ns, at_ns);
     wake_at(d, pr, at_ns);

@@ -73,7 +73,6 @@ void unpack_batch(dp *d, batch *b);
 void repair_batch(dp *d, batch *b);
 path_times path_times_of(const path *pa);
 bool is_congested(const repair_path *rp, const path_times *t, const repair_wish *w);
-void repair_wake(dp *d, peer *pr, repair_path *rp, uint64_t at_ns);
 /* An acknowledgement reports on so many more packets, of which so many more are missing (less: came late). */
 void repair_reported(path *pa, uint64_t packets, int64_t missing, uint64_t now_ns);
 repair_wish repair_wish_of(const repair_path *rp, uint64_t now_ns);

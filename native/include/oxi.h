@@ -190,8 +190,6 @@ typedef struct oxi_path_stats {
     uint64_t rtt_latest_ns;
     uint64_t acks_sent;
     uint64_t acks_received;
-    uint64_t reported_packets;    /* of ours, up to the largest acknowledged */
-    uint64_t missing_packets;     /* of those, not received themselves as of now */
     /* of what is kept for repair: when it was sent for the first time */
     uint64_t repairable_packets;
     uint64_t repairable_acked_packets; /* of those, acknowledged without a repetition */

@@ -183,8 +183,6 @@ class PathCounters:
     rtt_latest_ns: int
     acks_sent: int
     acks_received: int
-    reported_packets: int = 0
-    missing_packets: int = 0
     repairable_packets: int = 0
     repairable_acked_packets: int = 0
     repairable_acked_bytes: int = 0
