@@ -125,7 +125,7 @@ enum {
     HOLES_MAX = 256,
     HOLE_ROOMS_MIN = 32,
     HOLE_ROOMS_MAX = 256,
-    /* Inner TCP flows whose order is kept, by hash in sets: 45 KB. Runs of one flow that wait: as many as
+    /* Inner TCP flows whose order is kept, by hash in sets: 50 KB. Runs of one flow that wait: as many as
      * there may be holes between them, and what one turn adds. */
     ORDER_FLOWS = 512,
     ORDER_WAYS = 4,
@@ -158,6 +158,11 @@ enum {
 #define HOLD_ORDER_NS_MAX (400 * NS_PER_MS)
 #define HOLD_ORDER_ROUNDS 3
 #define HOLD_ORDER_ROUND_NS (10 * NS_PER_MS)
+/* Between two gaps that a TCP is shown: it may tell its sender of what came behind them once in a
+ * millisecond alone, and of the last three only (RFC 2018; Linux: tcp_comp_sack_delay_ns). More often when
+ * so many runs wait. */
+#define ORDER_GAP_NS (1 * NS_PER_MS)
+#define ORDER_GAP_RUNS 48
 #define HOLD_ORDER_RTT_NS (100 * NS_PER_MS) /* while it is not known */
 #define RTT_MIN_PERIOD_NS (10 * NS_PER_S)
 #define RTT_NS_MAX (60 * NS_PER_S)

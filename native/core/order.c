@@ -148,17 +148,32 @@ static void flow_release(dp *d, order_flow *f, batch *b, uint64_t *why)
         run_release(d, f, b, why);
 }
 
+static bool is_next(const order_flow *f) { return after(f->first->wait.seq, f->next_seq) <= 0; }
+
+/* Many gaps at once are more than a TCP can tell its sender of, which would send again what is there. False:
+ * it is too soon after the last one. */
+static bool gap_may_show(dp *d, order_flow *f, uint64_t now_ns)
+{
+    if (f->gap_ns > now_ns) {
+        f->due_ns = min_u64(f->due_ns, f->gap_ns);
+        wake_at(d, &d->peers[f->peer], f->gap_ns);
+        return false;
+    }
+    uint64_t late_ns = min_u64(now_ns - f->gap_ns, ORDER_GAP_NS); /* the timer's */
+    f->gap_ns = now_ns - late_ns + ORDER_GAP_NS / (1 + f->runs / ORDER_GAP_RUNS);
+    return true;
+}
+
 /* All that no longer has a gap before it; or, when it is known what is missing, none that is waited for. */
 static void drain(dp *d, order_flow *f, batch *b, bool is_settled)
 {
     oxi_stats *st = &d->stats;
     while (f->first) {
-        const pkt_wait *w = &f->first->wait;
-        bool is_next = after(w->seq, f->next_seq) <= 0;
-        if (!is_next && (!is_settled || missing(d, f, f->first)))
+        bool is_filled = is_next(f);
+        if (!is_filled && (!is_settled || missing(d, f, f->first) || !gap_may_show(d, f, b->now_ns)))
             return;
-        bool is_overdue = after(w->due_ms, ms_of(b->now_ns)) <= 0; /* and with it what was missing */
-        run_release(d, f, b, is_next      ? &st->order_filled_packets
+        bool is_overdue = after(f->first->wait.due_ms, ms_of(b->now_ns)) <= 0; /* and what was missing */
+        run_release(d, f, b, is_filled    ? &st->order_filled_packets
                              : is_overdue ? &st->order_timeout_packets
                                           : &st->order_resolved_packets);
     }
@@ -402,7 +417,7 @@ void order_settle(dp *d, uint64_t now_ns)
     path_in_release(d, &b);
 }
 
-/* All that has waited long enough, with what is before it. */
+/* All that has waited long enough, with what is before it; gaps one after the other. */
 static void overdue_release(dp *d, order_flow *f, batch *b)
 {
     uint32_t now_ms = ms_of(b->now_ns), left_ms = INT32_MAX, overdue = 0, i = 0;
@@ -411,12 +426,15 @@ static void overdue_release(dp *d, order_flow *f, batch *b)
         if (after(run->wait.due_ms, now_ms) <= 0)
             overdue = i;
     }
-    for (; overdue > 0; overdue--)
+    f->due_ns = NEVER_NS;
+    for (; overdue > 0 && (is_next(f) || gap_may_show(d, f, b->now_ns)); overdue--)
         run_release(d, f, b, &d->stats.order_timeout_packets);
     drain(d, f, b, true);
+    if (overdue > 0)
+        return;
     for (const pkt *run = f->first; run; run = run->wait.last->wait.next)
         left_ms = (uint32_t)min_u64(left_ms, run->wait.due_ms - now_ms);
-    f->due_ns = (b->now_ns / NS_PER_MS + left_ms) * NS_PER_MS;
+    f->due_ns = min_u64(f->due_ns, (b->now_ns / NS_PER_MS + left_ms) * NS_PER_MS);
 }
 
 void order_tick(dp *d, peer *pr, uint64_t now_ns)

@@ -14,6 +14,7 @@ typedef struct order_flow {
     uint64_t pn;           /* of the newest packet that went on in order, */
     uint64_t serial;       /* its session */
     uint64_t due_ns;       /* when the first of what waits has waited long enough, or earlier */
+    uint64_t gap_ns;       /* before that none of it goes on over a gap */
     struct pkt *first;     /* what waits: runs by sequence number; NULL: nothing */
     struct pkt *last;      /* first packet of the last run */
     struct order_flow *older, *newer; /* flows with something that waits, by when that began */

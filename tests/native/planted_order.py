@@ -11,6 +11,13 @@ ORDER = (
         "bool is_unsettled = t->holes.changes != t->changes_at &&",
         "bool is_unsettled = false &&",
     ),
+    Mutant("all gaps are shown at once", "core/order.c", "    if (f->gap_ns > now_ns) {", "    if (false) {"),
+    Mutant(
+        "what has waited long enough goes at once",
+        "core/order.c",
+        "overdue > 0 && (is_next(f) || gap_may_show(d, f, b->now_ns));",
+        "overdue > 0;",
+    ),
     Mutant(
         "keystrokes wait", "core/order.c", " && !(payload < ORDER_TINY_BYTES && (s->flags & TCP_PSH))", ""
     ),

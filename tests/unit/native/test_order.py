@@ -178,6 +178,37 @@ def test_it_waits_no_longer_than_it_may() -> None:
     assert told(rig) == {"held": 6, "timeout": 6}
 
 
+@pytest.mark.parametrize(("runs", "in_20_ms"), [(40, 21), (240, 97)])
+def test_gaps_are_shown_one_after_the_other(runs: int, in_20_ms: int) -> None:
+    """A TCP that is shown many at once can not tell its sender what came behind them: it tells of three."""
+    rig = make(pool_pkts=4096)
+    packets = Flow().some(2 * runs + 1)
+    rig.receive(*sealed(rig, packets)[::2])
+    assert rig.delivered() == packets[:1]
+    begin_ns = rig.now_ns + LIMIT_NS
+    rig.tick_until(begin_ns - MS)
+    assert rig.delivered() == []
+    rig.tick_until(begin_ns + 20 * MS)
+    found = rig.delivered()
+    assert abs(len(found) - in_20_ms) <= in_20_ms // 10
+    rig.tick_until(begin_ns + 130 * MS)
+    assert found + rig.delivered() == packets[2::2]
+    assert told(rig) == {"held": runs, "timeout": runs}
+
+
+def test_what_comes_while_gaps_are_shown_goes_behind() -> None:
+    rig = make()
+    packets = Flow().some(24)
+    datagrams = sealed(rig, packets)
+    rig.receive(*datagrams[:20:2])
+    rig.tick_until(rig.now_ns + LIMIT_NS + 3 * MS)
+    found = rig.delivered()
+    assert 1 < len(found) < 10
+    rig.receive(*datagrams[19:])
+    rig.tick_until(rig.now_ns + 20 * MS)
+    assert found + rig.delivered() == [*packets[:20:2], *packets[19:]]
+
+
 def test_an_old_hole_holds_nobody_anew() -> None:
     """A flow that was idle while the datagram was lost does not begin to wait for it."""
     rig = make()
@@ -428,6 +459,7 @@ def test_many_holes() -> None:
         rig.receive(*datagrams[n : n + 100 : 2])
     stats = sums_must_hold(rig.plane)
     assert stats["order_lost_holes"] == 599 - 256
+    rig.tick_until(rig.now_ns + 20 * MS)
     assert len(rig.delivered()) == 1 + 599 - 256
     rig.receive(*datagrams[1::2])
     found = rig.delivered()
