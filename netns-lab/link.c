@@ -200,6 +200,8 @@ static void trace_next(struct direction *d)
  * opportunity carries 1500 bytes of what waits then, and what it does not use is gone). */
 static uint64_t trace_depart(struct direction *d, uint64_t since_ns, uint32_t len)
 {
+    if (d->trace_at >= d->conf.trace.count)    /* it was another trace a moment ago */
+        d->trace_at = 0;
     if (d->trace_left == 0)
         d->trace_left = TRACE_BYTES;
     if (trace_time(d) < since_ns && since_ns / d->conf.trace.period_ns > d->trace_laps + 1) {

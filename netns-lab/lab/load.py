@@ -66,10 +66,11 @@ def ping(site: Site, address: str, count: int, interval_seconds: float, *, packe
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """One iperf3 measurement, as its receiver saw it."""
+    """One iperf3 measurement, as its receiver saw it; all_bytes: with those of the start-up."""
 
     bps: float
     received_bytes: int
+    all_bytes: int
     seconds: float
     retransmits: int
 
@@ -84,18 +85,22 @@ def iperf_server(lab: Lab, site: Site) -> Process:
 
 
 def iperf(site: Site, address: str, seconds: float, *, streams: int = 1, congestion: str = "cubic",
-          reverse: bool = False, bitrate: str = "0") -> Throughput:  # fmt: skip
-    """TCP for so long to the iperf3 server at `address`; `bitrate` as iperf3 -b, 0: as fast as it goes."""
+          reverse: bool = False, bitrate: str = "0", start_up_seconds: int = 0) -> Throughput:  # fmt: skip
+    """TCP for so long to the iperf3 server at `address`, after so long that does not count; `bitrate` as
+    iperf3 -b, 0: as fast as it goes."""
     command = ["iperf3", "-c", address, "-p", str(IPERF_PORT), "-t", f"{seconds:g}", "-P", str(streams), "-J",
-               "-C", congestion, "-b", bitrate, *(("-R",) if reverse else ())]  # fmt: skip
-    answer = json.loads(site.run(*command, timeout=seconds + 60, check=False))
+               "-C", congestion, "-b", bitrate, "-O", str(start_up_seconds),
+               *(("-R",) if reverse else ())]  # fmt: skip
+    answer = json.loads(site.run(*command, timeout=seconds + start_up_seconds + 60, check=False))
     if "error" in answer:
         raise LabError(f"iperf3: {answer['error']}")
     end = answer["end"]
     got = end["sum_received"]
+    omitted = sum(i["sum"]["bytes"] for i in answer["intervals"] if i["sum"]["omitted"])
     return Throughput(
-        got["bits_per_second"], got["bytes"], got["seconds"], end["sum_sent"].get("retransmits", 0)
-    )
+        got["bits_per_second"], got["bytes"], omitted + got["bytes"], got["seconds"],
+        end["sum_sent"].get("retransmits", 0),
+    )  # fmt: skip
 
 
 def start_iperf(lab: Lab, site: Site, address: str, seconds: float) -> Process:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lab.scenarios.base import Scenario
 from lab.scenarios.burst_loss_voip import BurstLossVoip
+from lab.scenarios.cellular import Cellular
 from lab.scenarios.hello import Hello
 from lab.scenarios.line_rate import LineRate
 from lab.scenarios.odd_packets import OddPackets
@@ -16,6 +17,6 @@ SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
     for scenario in (
         Hello(), RandomLoss(), LineRate(), Stress(), OddPackets(), VoiceTrunk(), TextClasses(),
-        BurstLossVoip(),
+        BurstLossVoip(), Cellular(),
     )
 }  # fmt: skip

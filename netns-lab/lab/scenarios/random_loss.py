@@ -89,12 +89,14 @@ class RandomLoss(Scenario):
             "all", "some: number from 0, LOSS/INNER as in 0.01/cubic, LOSS/INNER/beside; or A,B"
         ),
         "beside-rate": Parameter("40M", "what a flow with a call beside it may send, in bits per second"),
+        "warm-up": Parameter("4", "seconds of another flow before: each cell is a new path; 0: none"),
+        "start-up": Parameter("3", "seconds of each flow before its goodput counts"),
         "settle": Parameter("5", "seconds for the tunnel to find the path's MTU before the first cell"),
     }
     is_tcp_only = True
     shown = frozenset(
-        {"goodput_bps", "goodput_of_lossless_ratio", "wire_overhead_ratio", "extra_packets_ratio",
-         "beside_delay_p50_seconds", "beside_delay_p99_seconds", "beside_lost_ratio"}
+        {"goodput_bps", "goodput_of_lossless_ratio", "start_up_bps", "wire_overhead_ratio",
+         "extra_packets_ratio", "beside_delay_p50_seconds", "beside_delay_p99_seconds", "beside_lost_ratio"}
     )  # fmt: skip
 
     def settings(self, chosen: Mapping[str, str]) -> dict[str, str]:
@@ -132,11 +134,15 @@ class RandomLoss(Scenario):
         assert run.link is not None, "this scenario has an emulated link"
         run.say(f"{wanted.name}, {run.seconds:g} s")
         run.link.command(f"both loss={wanted.loss:g}")
+        if run.number("warm-up") > 0:
+            iperf(run.lab.edge, run.tunnel.hub4, run.number("warm-up"), congestion=wanted.inner)
+            time.sleep(DRAIN_SECONDS)
         before, segments = run.link.counters()["ab"], tcp_sent_segments(run.lab.edge)
         call = self._call(run) if wanted.beside else None
         found = iperf(
             run.lab.edge, run.tunnel.hub4, run.seconds, congestion=wanted.inner,
             bitrate=run.settings["beside-rate"] if wanted.beside else "0",
+            start_up_seconds=int(run.number("start-up")),
         )  # fmt: skip
         beside = self._beside(call.finish()) if call is not None else {}
         time.sleep(DRAIN_SECONDS)
@@ -145,7 +151,8 @@ class RandomLoss(Scenario):
         run.link.command("both loss=0")
         wire, packets = after["in_bytes"] - before["in_bytes"], after["in_packets"] - before["in_packets"]
         return {
-            **cell, "goodput_bps": found.bps, "wire_overhead_ratio": wire / max(found.received_bytes, 1) - 1,
+            **cell, "goodput_bps": found.bps, "wire_overhead_ratio": wire / max(found.all_bytes, 1) - 1,
+            "start_up_bps": (found.all_bytes - found.received_bytes) * 8 / max(run.number("start-up"), 1),
             "wire_bytes": wire, "wire_packets": packets,
             "inner_packets": None if run.tunnel.is_tcp_only else segments,
             "extra_packets_ratio": None if run.tunnel.is_tcp_only else packets / max(segments, 1) - 1,
@@ -154,7 +161,7 @@ class RandomLoss(Scenario):
         }  # fmt: skip
 
     def _call(self, run: Run) -> Calls:
-        plan = Plan(CODECS["g711"], 1, run.seconds, ways="ab")
+        plan = Plan(CODECS["g711"], 1, run.seconds + run.number("start-up"), ways="ab")
         return Calls(run.lab, run.tunnel, plan, run.seed, "rtp-beside")
 
     def _beside(self, found: Mapping[str, Any]) -> dict[str, Any]:
