@@ -17,6 +17,8 @@ AHEAD_STEPS: Final = WINDOW_STEPS[1] - WINDOW_STEPS[0]
 SCALES_S: Final = (0.03, 0.1, 0.5, 2.5, 12.0)  # of the loss averages
 EWMA_SCALE: Final = 1  # the one that predicts by itself: the best of them on what the model is trained on
 RATE_S: Final = 0.1  # time constant of the rate of sending
+RATE_SHARE: Final = 1 - math.exp(-STEP_S / RATE_S)  # of the latest step in it
+EWMA_FADE: Final = math.exp(-STEP_S / SCALES_S[EWMA_SCALE])
 
 
 class Row(IntEnum):
@@ -41,17 +43,17 @@ class EwmaLoss:
         self._last: tuple[float, ...] | None = None
         self._lost = self._known = self._sent_pps = 0.0
 
-    def step(self, row: Sequence[float]) -> float:
-        """One step of 10 ms later; `row` as Row says. Returns the probability of any loss."""
+    def step(self, now_unix_s: float, row: Sequence[float]) -> tuple[float, float]:
+        """One step of 10 ms later; `row` as Row says. Probabilities of any loss, and that it were congestion,
+        of which an average knows nothing: 0."""
         counts = tuple(float(row[i]) if row[i] >= 0 else 0.0 for i in (Row.SENT, Row.ACKED, Row.LOST))
         last = counts if self._last is None else self._last
         sent, acked, lost = (
             now - before if now >= before else 0.0 for now, before in zip(counts, last, strict=True)
         )
         self._last = counts
-        decay = math.exp(-STEP_S / SCALES_S[EWMA_SCALE])
-        self._lost = self._lost * decay + lost
-        self._known = self._known * decay + acked + lost
-        self._sent_pps += (1 - math.exp(-STEP_S / RATE_S)) * (sent / STEP_S - self._sent_pps)
+        self._lost = self._lost * EWMA_FADE + lost
+        self._known = self._known * EWMA_FADE + acked + lost
+        self._sent_pps += RATE_SHARE * (sent / STEP_S - self._sent_pps)
         loss = min(self._lost / max(self._known, 1.0), 1.0)
-        return float(1 - (1 - loss) ** max(self._sent_pps * STEP_S * AHEAD_STEPS, 1.0))
+        return float(1 - (1 - loss) ** max(self._sent_pps * STEP_S * AHEAD_STEPS, 1.0)), 0.0

@@ -31,7 +31,6 @@ CONGESTED_HOLD_S: Final = 0.75
 DETECT_S: Final = 0.005
 REDUNDANCY_MAX: Final = 1.0
 COPIES_MAX: Final = 3
-LAG_REDUNDANCY: Final = 1.0  # from here on the window is to be lagged
 # (loss ratio, redundancy) for independent loss, and the factor by mean burst; straight lines between.
 RATIO_BY_LOSS: Final = ((0.0, 0.0), (0.001, 0.02), (0.01, 0.1), (0.05, 0.3), (0.1, 0.5), (0.3, 1.0))
 FACTOR_BY_BURST_S: Final = ((0.0, 1.0), (0.015, 1.7), (0.04, 3.4))
@@ -58,13 +57,12 @@ class RepairInputs:
 
 @dataclass(frozen=True, slots=True)
 class RepairDecision:
-    """inject_fec: send repair packets; redundancy_ratio: so many per source packet; is_lagged: their window
-    ends some 60 ms before now; copies: of a packet that is sent again in the last round that fits, 1..3."""
+    """inject_fec: send repair packets; redundancy_ratio: so many per source packet; copies: of a packet that
+    is sent again in the last round that fits, 1..3."""
 
     regime: Regime
     inject_fec: bool
     redundancy_ratio: float
-    is_lagged: bool
     copies: int
 
 
@@ -131,7 +129,7 @@ def fec_decision(inputs: RepairInputs, state: RepairState) -> tuple[RepairDecisi
     after = _next(state, inputs)
     regime = after.regime
     if regime in (Regime.CLEAN, Regime.CONGESTED):
-        return RepairDecision(regime, False, 0.0, False, 1), after
+        return RepairDecision(regime, False, 0.0, 1), after
     loss = max(after.loss_ratio, _unit(inputs.loss_ratio))
     # A prediction arms what loss of the past does not show yet, such as the slot of a satellite's clock.
     loss = max(loss, 0.1 * _unit(inputs.p_loss)) if _unit(inputs.p_loss) >= PREDICTED_MIN else loss
@@ -143,5 +141,4 @@ def fec_decision(inputs: RepairInputs, state: RepairState) -> tuple[RepairDecisi
         # Sending again costs less; correction only where losses are many and alone.
         ratio = 0.1 if regime is Regime.RANDOM and loss > 0.03 else 0.0
     ratio = min(ratio, REDUNDANCY_MAX, max(inputs.overhead_max, 0.0))
-    is_lagged = ratio >= LAG_REDUNDANCY
-    return RepairDecision(regime, ratio > 0, ratio, is_lagged, min(copies, COPIES_MAX)), after
+    return RepairDecision(regime, ratio > 0, ratio, min(copies, COPIES_MAX)), after

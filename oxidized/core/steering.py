@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from oxidized.core import repair_policy
+from oxidized.core.burst_loss import BurstLoss
 from oxidized.core.loss import EwmaLoss, Row
 from oxidized.core.loss_seen import BurstLength, RecentLoss
 from oxidized.core.plane import PathRow, Regime, RepairMode
@@ -117,10 +118,12 @@ class PlainDescription:
 
 
 class PlainPredictor:
-    """The average of recent loss, which needs nothing but Python."""
+    """What needs nothing but Python: the filter of bursts (`ge`), or the average of recent loss (`ewma`)."""
 
-    def __init__(self) -> None:
-        self._paths: list[EwmaLoss] = []
+    def __init__(self, mode: str = "ge") -> None:
+        self._mode = mode
+        self._make: type[BurstLoss] | type[EwmaLoss] = EwmaLoss if mode == "ewma" else BurstLoss
+        self._paths: list[BurstLoss | EwmaLoss] = []
         self._steps = 0
 
     def step(
@@ -128,16 +131,16 @@ class PlainPredictor:
     ) -> tuple[Sequence[float], Sequence[float]]:
         self._steps += 1
         del self._paths[len(rows) :]
-        self._paths += [EwmaLoss() for _ in range(len(rows) - len(self._paths))]
-        found = [path.step(row) for path, row in zip(self._paths, rows, strict=True)]
-        return found, [0.0] * len(rows)
+        self._paths += [self._make() for _ in range(len(rows) - len(self._paths))]
+        found = [path.step(now_unix_s, row) for path, row in zip(self._paths, rows, strict=True)]
+        return [loss for loss, _ in found], [congestion for _, congestion in found]
 
     def forget(self, path: int) -> None:
         if path < len(self._paths):
-            self._paths[path] = EwmaLoss()
+            self._paths[path] = self._make()
 
     def describe(self) -> PlainDescription:
-        return PlainDescription("ewma", "ewma", "", "", self._steps, {})
+        return PlainDescription(self._mode, self._mode, "", "", self._steps, {})
 
 
 @dataclass(slots=True)

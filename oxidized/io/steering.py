@@ -29,14 +29,22 @@ class SteeredPlane(Protocol):
     ) -> None: ...
 
 
+# Those that need nothing to be loaded. "auto" is the filter: in the lab the model leaves no less loss on
+# links with bursts or behind a mobile network's queue, and costs memory and time (docs/loss-predictor.md).
+PLAIN = {"auto": "ge", "ge": "ge", "ewma": "ewma"}
+
+
+def plain_predictor(mode: str) -> PlainPredictor:
+    """Of `repair.predictor`, or what does until that is loaded."""
+    return PlainPredictor(PLAIN.get(mode, "ge"))
+
+
 def predictor_load(mode: str) -> Predictor:
-    """The predictor of `repair.predictor`. Blocks, for a second or so where it needs onnxruntime."""
-    if mode == "ewma":
-        return PlainPredictor()
+    """The model. Blocks, for a second or so."""
     from oxidized.ml.loss_predictor import LossPredictor
     from oxidized.ml.oracle import model_directory
 
-    return LossPredictor.load(model_directory(os.environ), "lstm" if mode == "auto" else mode)
+    return LossPredictor.load(model_directory(os.environ), mode)
 
 
 class SteeringLoop:
@@ -54,7 +62,7 @@ class SteeringLoop:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._loading: asyncio.Task[None] | None = None
-        self._steering = Steering(settings, PlainPredictor())
+        self._steering = Steering(settings, plain_predictor(settings.predictor))
         self._due_s = 0.0
         self._elapsed_s = 0.0
         self.faults = 0
@@ -71,13 +79,13 @@ class SteeringLoop:
         self._timer = self._loading = None
 
     def settings_set(self, settings: RepairSettings) -> None:
-        """After a reload. Another predictor is loaded when it is needed; until then averages do."""
+        """After a reload. Another predictor is loaded when it is needed; until then the filter does."""
         before, self._settings = self._settings, settings
         self.stop()
         if settings.predictor == before.predictor:
             self._steering.settings_set(settings)
         else:
-            self._steering = Steering(settings, PlainPredictor())
+            self._steering = Steering(settings, plain_predictor(settings.predictor))
         self.start()
 
     def path(self, peer: int, path: int) -> Steered | None:
@@ -100,11 +108,11 @@ class SteeringLoop:
         return found
 
     def health(self) -> list[str]:
-        """What an operator should know: no line where "auto" takes what there is."""
+        """What an operator should know."""
         said = self.describe()
         if self.faults:
             return ["repair is not steered after an internal error: see the log, and please report it"]
-        if not said["reason"] or said["mode"] in ("auto", said["active"]):
+        if not said["reason"] or said["mode"] == said["active"]:
             return []
         return [f"loss predictor: {said['active']} in place of {said['mode']}: {said['reason']}"]
 
@@ -141,7 +149,7 @@ class SteeringLoop:
                 redundancy=wish.redundancy,
                 copies=wish.copies,
             )
-        if orders and self._loading is None:
+        if orders and self._loading is None and self._settings.predictor not in PLAIN:
             self._loading = self._loop.create_task(self._predictor_load(), name="loss predictor")
 
     async def _predictor_load(self) -> None:
@@ -149,7 +157,7 @@ class SteeringLoop:
         try:
             found = await self._loop.run_in_executor(None, self._load, mode)
         except Exception:
-            log.exception("internal error while the loss predictor was loaded: averages are used")
+            log.exception("internal error while the loss predictor was loaded: the filter is used")
             return
         self._steering.predictor_set(found)
         said = found.describe()

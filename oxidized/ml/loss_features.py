@@ -19,7 +19,17 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from oxidized.core.loss import AHEAD_STEPS, RATE_S, SCALES_S, STEP_S, WINDOW_STEPS, Row
+from oxidized.core.burst_loss import (
+    AT_LOSS_SHARE,
+    CEILING_FADE,
+    COUNT_MAX,
+    FADE,
+    NUMBER_MAX,
+    QUEUE_TOLD_S,
+    RTT_MAX_US,
+    STEPS_MAX,
+)
+from oxidized.core.loss import AHEAD_STEPS, RATE_SHARE, SCALES_S, STEP_S, WINDOW_STEPS, Row
 
 Array = npt.NDArray[np.float64]
 Batch = npt.NDArray[np.float32]
@@ -57,16 +67,10 @@ PERIOD_S: Final = 15.0
 SLOTS: Final = 15
 SLOT_MEMORY_S: Final = 900.0
 SLOT_PRIOR_PACKETS: Final = 20.0
-CEILING_S: Final = 10.0  # how long the largest queue delay seen is remembered
 SLOT_FADE: Final = math.exp(-STEP_S / SLOT_MEMORY_S)
-CEILING_FADE: Final = math.exp(-STEP_S / CEILING_S)
-RATE_SHARE: Final = 1 - math.exp(-STEP_S / RATE_S)  # of delivered and of sent rate
 SCALE_FADES: Final = np.exp(-STEP_S / np.array(SCALES_S))[:, None]
 QUEUE_MIN_S: Final = 0.005  # below it a longer round trip says nothing of a queue
-QUEUE_TOLD_S: Final = 0.015  # a ceiling below it is jitter
 SINCE_MAX_S: Final = 60.0
-RTT_MAX_US: Final = 60e6
-COUNT_MAX: Final = 1e6  # per step
 
 
 def _within(values: Array, least: float | Array, most: float | Array) -> Array:
@@ -76,14 +80,8 @@ def _within(values: Array, least: float | Array, most: float | Array) -> Array:
 
 
 class GilbertElliott:
-    """Two hidden states, good and bad, each with its own loss ratio: forward filter, and online
-    expectation maximisation of the four parameters (Cappe 2011, with one-step filtered statistics).
-
-    One per path, in arrays [paths]. With `is_adaptive` false the parameters stay what they are.
-    """
-
-    MEMORY_S: Final = 30.0
-    FADE: Final = math.exp(-STEP_S / MEMORY_S)
+    """The filter of `oxidized.core.burst_loss` for many paths, in arrays [paths]. With `is_adaptive` false
+    the parameters stay what they are."""
 
     def __init__(self, paths: int, *, is_adaptive: bool = True) -> None:
         self.is_adaptive = is_adaptive
@@ -121,7 +119,7 @@ class GilbertElliott:
 
     def _learn(self, moves: tuple[Array, Array, Array, Array], lost: Array, known: Array) -> None:
         seen, good = self.seen, 1 - self.bad
-        seen *= self.FADE
+        seen *= FADE
         for row, more in enumerate((*moves, good * known, good * lost, self.bad * known, self.bad * lost)):
             seen[row] += more
         # With what is believed before anything is seen, so that a few losses do not make a model.
@@ -224,7 +222,7 @@ class LossFeatures:
 
         The clock is one for all paths, but in training each may have its own."""
         row = np.asarray(rows, dtype=np.float64).T
-        row = _within(np.where(row == row, row, 0), 0, 2.0**53)
+        row = _within(np.where(row == row, row, 0), 0, NUMBER_MAX)
         latest_s, smooth_s, var_s, least_s = (
             np.minimum(row[Row.RTT_LATEST_US : Row.RTT_MIN_US + 1], RTT_MAX_US) / 1e6
         )
@@ -235,7 +233,7 @@ class LossFeatures:
         known = acked + lost
         old_s = latest_s + age_s
         heard_s = now_unix_s - old_s
-        passed = np.where(self._is_new, 1, _within((heard_s - self._heard_s) * (1 / STEP_S), 0, 100))
+        passed = np.where(self._is_new, 1, _within((heard_s - self._heard_s) * (1 / STEP_S), 0, STEPS_MAX))
         self._heard_s = np.where(self._is_new, heard_s, np.maximum(heard_s, self._heard_s))
         self._last = counts
         self._is_new[:] = False
@@ -248,7 +246,7 @@ class LossFeatures:
         queue_s = np.maximum(latest_s - least_s, 0)
         is_lossy = lost > 0
         self._ceiling_s = np.maximum(queue_s, self._ceiling_s * CEILING_FADE)
-        self._at_loss_s = self._at_loss_s + 0.3 * is_lossy * (queue_s - self._at_loss_s)
+        self._at_loss_s = self._at_loss_s + AT_LOSS_SHARE * is_lossy * (queue_s - self._at_loss_s)
         self._since_s = np.where(is_lossy, 0, np.minimum(self._since_s + STEP_S, SINCE_MAX_S))
         rate = lost / np.maximum(known, 1)
         self.last_loss = np.where(known > 0, rate, self.last_loss)

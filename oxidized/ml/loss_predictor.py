@@ -261,7 +261,7 @@ class LossPredictor:
         if not HAS_NUMPY:
             if self.mode != "ewma":
                 self._fallbacks["no numpy"] += 1
-            return self._plain_step(rows, paths), none
+            return self._plain_step(now_unix_s, rows, paths), none
         self._fit(paths)
         self._state.step(now_unix_s, np.asarray(rows, dtype=np.float64)[:paths])
         if self.mode == "lstm":
@@ -280,11 +280,11 @@ class LossPredictor:
             self.mode, self.active, self.trouble, self.digest, self._paths, self._steps, dict(self._fallbacks)
         )
 
-    def _plain_step(self, rows: Sequence[Sequence[float]], paths: int) -> list[float]:
+    def _plain_step(self, now_unix_s: float, rows: Sequence[Sequence[float]], paths: int) -> list[float]:
         del self._plain[paths:]
         self._plain += [EwmaLoss() for _ in range(paths - len(self._plain))]
         self._paths = paths
-        return [state.step(row) for state, row in zip(self._plain, rows, strict=False)]
+        return [state.step(now_unix_s, row)[0] for state, row in zip(self._plain, rows, strict=False)]
 
     def _fit(self, paths: int) -> None:
         if self._paths == paths:

@@ -56,7 +56,7 @@ def test_list_names_scenarios_and_systems() -> None:
     done = lab("--list")
     assert done.returncode == 0
     scenarios = ("hello", "random-loss", "line-rate", "stress", "odd-packets", "voice-trunk", "text-classes",
-                 "burst-loss-voip")  # fmt: skip
+                 "burst-loss-voip", "cellular")  # fmt: skip
     systems = ("direct", "oxidized", "wireguard-go", "openvpn", "udpspeeder", "kcptun")
     for name in scenarios + systems:
         assert name in done.stdout
@@ -357,10 +357,11 @@ def test_what_stands_around_wireguard_carries_the_call(
 def test_a_flow_with_a_call_beside_it() -> None:
     """On the bare link every packet is a segment of the flow, by the kernel's count, or one of the call."""
     need_namespaces()
-    settings = ("cell=0/cubic/beside", "beside-rate=10M")
+    settings = ("cell=0/cubic/beside", "beside-rate=10M", "warm-up=1", "start-up=1")
     cells = cells_of(measured("random-loss", "--system", "direct", "--seconds", "1", "--set", *settings))
     cell = cells["direct"]["0/cubic/beside"]
-    assert cell["beside_sent_packets"] == 50
+    assert cell["beside_sent_packets"] == 100, "from the flow's beginning, and none in the flow before"
+    assert cell["start_up_bps"] > 0
     assert cell["beside_lost_packets"] == cell["beside_wrong_packets"] == 0
     assert cell["goodput_of_lossless_ratio"] == 1
     assert cell["wire_packets"] == cell["inner_packets"]
@@ -370,7 +371,7 @@ def test_a_flow_over_what_carries_tcp_alone() -> None:
     need_namespaces()
     if shutil.which("kcptun-client") is None:
         pytest.skip("needs kcptun, which not every distribution has")
-    settings = ("cell=0/cubic,0/cubic/beside", "settle=0")
+    settings = ("cell=0/cubic,0/cubic/beside", "settle=0", "warm-up=0", "start-up=0")
     cells = cells_of(measured("random-loss", "--system", "kcptun", "--seconds", "1", "--set", *settings))
     assert cells["kcptun"]["0/cubic"]["received_bytes"] > 0
     assert "UDP" in cells["kcptun"]["0/cubic/beside"]["left_out"]
@@ -454,3 +455,24 @@ def test_the_demo_proves_what_it_says() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAILED" not in done.stdout
     assert "What this proves" in done.stdout
+
+
+@pytest.mark.parametrize("load", ["bulk", "video"])
+def test_a_call_over_measured_opportunities(tmp_path: Path, load: str) -> None:
+    """Two networks of 12 and 6 Mbit/s, one after the other; on the bare link nothing is sent besides."""
+    need_namespaces()
+    for name, every_ms in (("fast", 1), ("slow", 2)):
+        (tmp_path / f"{name}.mm").write_text("".join(f"{ms}\n" for ms in range(every_ms, 3001, every_ms)))
+    settings = (f"traces={tmp_path}", f"load={load}", "warm-up=0.3")
+    cells = cells_of(measured("cellular", "--system", "direct", "--seconds", "1", "--set", *settings))[
+        "direct"
+    ]
+    assert list(cells) == ["fast", "slow"]
+    for name, mean_bps in (("fast", 12e6), ("slow", 6e6)):
+        cell = cells[name]
+        assert cell["mean_bps"] == pytest.approx(mean_bps, rel=0.01)
+        assert cell["voip_sent_packets"] == 50 and cell["wrong_packets"] == 0
+        assert 0 < cell["utilisation_ratio"] < 1.2
+        if load == "video":
+            assert cell["load_lost_ratio"] == cell["voip_lost_packets"] == cell["dropped_packets"] == 0
+            assert cell["wire_packets"] == cell["offered_packets"]

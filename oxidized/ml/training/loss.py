@@ -33,10 +33,10 @@ HIDDEN: Final = 64
 DENSE: Final = 32
 BATCH: Final = 512
 RATE: Final = 3e-3
-TRAIN_STEPS: Final = 2000
+TRAIN_STEPS: Final = 8000
 VALIDATION: Final = 8  # every so manieth link
-TIMES: Final = 1
-FAMILY_SAMPLES_MAX: Final = 120_000
+TIMES: Final = 3
+FAMILY_SAMPLES_MAX: Final = 300_000
 GOLDEN: Final = 40
 ABOUT: Final = "Trains the loss predictor and writes model, sheet and card."
 

@@ -260,7 +260,7 @@ def test_another_predictor_goes_on_where_the_first_was() -> None:
 
 
 def test_averages_need_nothing_else() -> None:
-    plain = PlainPredictor()
+    plain = PlainPredictor("ewma")
     rows = [[0.0] * module.ROW_COLUMNS for _ in range(2)]
     for _ in range(100):
         for row in rows:
@@ -272,3 +272,23 @@ def test_averages_need_nothing_else() -> None:
     plain.forget(5)
     assert plain.step(0.0, rows)[0][0] == 0
     assert plain.describe() == PlainDescription("ewma", "ewma", "", "", 101, {})
+
+
+def test_the_filter_tells_a_full_queue_from_a_radio() -> None:
+    """Both lose the same; on one path the round trip is at its longest then."""
+    plain = PlainPredictor()
+    rows = [[0.0] * module.ROW_COLUMNS for _ in range(2)]
+    for step in range(400):
+        is_lost = step % 40 >= 36
+        for row, queue_us in zip(rows, (0, 90_000 if is_lost else 2000 * (step % 40)), strict=True):
+            row[Row.SENT] += 10
+            row[Row.ACKED] += 10 - 4 * is_lost
+            row[Row.LOST] += 4 * is_lost
+            row[Row.RTT_MIN_US] = 40_000
+            row[Row.RTT_LATEST_US] = 40_000 + queue_us
+        losses, congestions = plain.step(step * 0.01, rows)
+    assert losses[0] == pytest.approx(losses[1], abs=0.2) and losses[0] > 0.1
+    assert congestions[0] == 0 and congestions[1] > 0.8
+    plain.forget(0)
+    assert plain.step(4.0, rows)[0][0] < losses[0]
+    assert plain.describe() == PlainDescription("ge", "ge", "", "", 401, {})

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from oxidized.core.plane import PathRow, Regime, RepairMode
 from oxidized.core.settings import RepairSettings
 from oxidized.core.steering import PlainDescription, PlainPredictor
@@ -46,7 +48,7 @@ class LossyPlane:
 
 class Named(PlainPredictor):
     def describe(self) -> PlainDescription:
-        return replace(super().describe(), mode="lstm", active="ge", trouble="refused: x")
+        return replace(super().describe(), mode="lstm", active="ewma", trouble="refused: x")
 
 
 def driven(
@@ -81,17 +83,17 @@ def test_loss_is_seen_and_the_predictor_is_loaded_then() -> None:
 
     async def work(loop: SteeringLoop, plane: LossyPlane) -> None:
         assert modes == []
-        assert loop.describe()["active"] == "ewma", "averages do until then"
+        assert loop.describe()["active"] == "ge", "the filter does until then"
         await until(lambda: bool(plane.wishes))
         assert plane.wishes[0] | {"copies": 0} == {"peer": 3, "path": 0, "regime": Regime.BURSTY, "copies": 0}
-        await until(lambda: loop.describe()["active"] == "ge")
-        assert loop.describe()["mode"] == "auto" and loop.describe()["reason"] == "refused: x"
-        assert modes == ["auto"]
+        await until(lambda: loop.describe()["active"] == "ewma")
+        assert loop.describe()["mode"] == "lstm" and loop.describe()["reason"] == "refused: x"
+        assert modes == ["lstm"]
         steered = loop.path(3, 0)
         assert steered is not None and steered.wish is not None
         assert loop.path(4, 0) is None
 
-    driven(work, load)
+    driven(work, load, predictor="lstm")
 
 
 def test_what_loses_nothing_is_read_once_a_second_and_nothing_is_loaded() -> None:
@@ -114,7 +116,7 @@ def test_switched_off_it_reads_nothing() -> None:
         await asyncio.sleep(0.05)
         assert plane.reads == 0 and loop.describe()["active"] == "off"
         loop.settings_set(RepairSettings())
-        assert loop.describe()["active"] == "ewma"
+        assert loop.describe()["active"] == "ge"
         await until(lambda: plane.reads > 2)
         loop.settings_set(RepairSettings(mode=RepairMode.OFF))
         reads = plane.reads
@@ -135,30 +137,40 @@ def test_a_failure_ends_the_steering_and_nothing_else() -> None:
     driven(work)
 
 
-def test_a_predictor_that_can_not_be_loaded_leaves_the_averages() -> None:
+def test_a_predictor_that_can_not_be_loaded_leaves_the_filter() -> None:
     def load(mode: str) -> Named:
         raise ZeroDivisionError
 
     async def work(loop: SteeringLoop, plane: LossyPlane) -> None:
         await until(lambda: len(plane.wishes) > 1)
-        assert loop.describe()["active"] == "ewma" and loop.faults == 0
+        assert loop.describe()["active"] == "ge" and loop.faults == 0
 
-    driven(work, load)
+    driven(work, load, predictor="lstm")
 
 
 def test_a_reload_changes_the_predictor() -> None:
     async def work(loop: SteeringLoop, plane: LossyPlane) -> None:
-        await until(lambda: loop.describe()["active"] == "ge")
-        loop.settings_set(RepairSettings(overhead=0.5))
-        assert loop.describe()["active"] == "ge", "the same one goes on"
-        loop.settings_set(RepairSettings(predictor="ewma"))
-        assert loop.describe()["active"] == "ewma"
+        await until(lambda: loop.describe()["active"] == "ewma")
+        loop.settings_set(RepairSettings(overhead=0.5, predictor="lstm"))
+        assert loop.describe()["active"] == "ewma", "the same one goes on"
+        for mode in ("ge", "auto"):
+            loop.settings_set(RepairSettings(predictor=mode))
+            assert loop.describe()["active"] == "ge"
 
-    driven(work)
+    driven(work, predictor="lstm")
 
 
-def test_predictors_by_name() -> None:
-    assert isinstance(predictor_load("ewma"), PlainPredictor)
-    for mode, loaded in (("ge", "ge"), ("lstm", "lstm"), ("auto", "lstm")):
-        said = predictor_load(mode).describe()
-        assert said.mode == loaded and said.active in ("lstm", "ge", "ewma")
+@pytest.mark.parametrize(("mode", "active"), [("auto", "ge"), ("ge", "ge"), ("ewma", "ewma")])
+def test_what_needs_nothing_is_there_at_once(mode: str, active: str) -> None:
+    async def work(loop: SteeringLoop, plane: LossyPlane) -> None:
+        await until(lambda: len(plane.wishes) > 1)
+        said = loop.describe()
+        assert (said["mode"], said["active"], said["reason"]) == (mode, active, "") and said["steps"] > 0
+        assert loop.health() == []
+
+    driven(work, pytest.fail, predictor=mode)
+
+
+def test_the_model_by_name() -> None:
+    said = predictor_load("lstm").describe()
+    assert said.mode == "lstm" and said.active in ("lstm", "ge", "ewma")

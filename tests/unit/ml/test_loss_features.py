@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oxidized.core.burst_loss import BurstLoss
 from oxidized.core.loss import EWMA_SCALE, SCALES_S, EwmaLoss, Row
 from oxidized.ml.loss_features import CONTEXT, FEATURES, STEPS, GilbertElliott, LossFeatures
 
@@ -220,7 +221,24 @@ def test_average_in_plain_python_is_the_same() -> None:
     state, plain = LossFeatures(1), EwmaLoss()
     for step, row in enumerate(rows):
         state.step(START + step * 0.01, np.array([row]))
-        assert plain.step(row) == pytest.approx(float(state.ewma_any(EWMA_SCALE)[0]), abs=1e-12)
+        found = plain.step(START + step * 0.01, row)
+        assert found == (pytest.approx(float(state.ewma_any(EWMA_SCALE)[0]), abs=1e-12), 0.0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_filter_in_plain_python_is_the_same(seed: int) -> None:
+    """Of rows as a path has them, and of rows that make no sense."""
+    dice = np.random.default_rng(seed)
+    rows = np.array(walk(seed, 600))
+    if seed % 2:
+        rows[dice.random(rows.shape) < 0.02] = float(dice.choice([np.nan, np.inf, -5, 1e30]))
+    state, plain = LossFeatures(1), BurstLoss()
+    for step, row in enumerate(rows):
+        state.step(START + step * 0.01, np.array([row]))
+        p_loss, p_congestive = plain.step(START + step * 0.01, row)
+        assert p_loss == pytest.approx(float(state.ge_any[0]), abs=1e-9)
+        assert p_congestive == pytest.approx(float(state.congestive[0]), abs=1e-9)
+        assert plain.bad == pytest.approx(float(state.filter.bad[0]), rel=1e-6, abs=1e-12)
 
 
 def test_names() -> None:

@@ -166,7 +166,7 @@ def test_without_numpy_averages_are_kept_in_plain_python(
         if step == 50:
             predictor.forget(2)
             plain[2] = EwmaLoss()
-        expected = [state.step(row) for state, row in zip(plain, rows, strict=True)]
+        expected = [state.step(0.0, row)[0] for state, row in zip(plain, rows, strict=True)]
         assert predictor.step(START + step * 0.01, rows) == (expected, [0.0] * 3)
     found = predictor.describe()
     assert (found.active, found.fallbacks) == ("ewma", {"no numpy": 150})
