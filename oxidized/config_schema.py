@@ -330,9 +330,9 @@ class RepairConfig:
     )
     predictor: Literal["auto", "lstm", "ge", "ewma", "off"] = key(
         '"auto"',
-        'What foretells loss. "ge": a two-state filter of bursts; "ewma": an average; "lstm": a learned model '
-        '(extra `ml`); "auto": what has done best, which is "ge"; "off": nothing, so that repair goes by what '
-        "was lost.",
+        'What foretells loss. "ge": a two-state filter of bursts; "ewma": an average; "lstm": a learned '
+        'model (extra `ml`); "auto": what has done best, which is "ge"; "off": nothing, so that repair goes '
+        "by what was lost.",
         kinds.choice("auto", "lstm", "ge", "ewma", "off"),
     )
 
