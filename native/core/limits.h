@@ -163,6 +163,7 @@ enum {
  * so many runs wait. */
 #define ORDER_GAP_NS (1 * NS_PER_MS)
 #define ORDER_GAP_RUNS 48
+#define ORDER_GAPS_MS 100 /* and nothing waits longer than that for it, whatever its timers do */
 #define HOLD_ORDER_RTT_NS (100 * NS_PER_MS) /* while it is not known */
 #define RTT_MIN_PERIOD_NS (10 * NS_PER_S)
 #define RTT_NS_MAX (60 * NS_PER_S)

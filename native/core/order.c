@@ -417,20 +417,21 @@ void order_settle(dp *d, uint64_t now_ns)
     path_in_release(d, &b);
 }
 
-/* All that has waited long enough, with what is before it; gaps one after the other. */
+/* All that has waited long enough, with what is before it; gaps one after the other, until it is too long. */
 static void overdue_release(dp *d, order_flow *f, batch *b)
 {
-    uint32_t now_ms = ms_of(b->now_ns), left_ms = INT32_MAX, overdue = 0, i = 0;
+    uint32_t now_ms = ms_of(b->now_ns), left_ms = INT32_MAX, overdue = 0, late = 0, i = 0;
     for (const pkt *run = f->first; run; run = run->wait.last->wait.next) {
         i++;
-        if (after(run->wait.due_ms, now_ms) <= 0)
-            overdue = i;
+        int32_t over_ms = after(now_ms, run->wait.due_ms);
+        overdue = over_ms >= 0 ? i : overdue;
+        late = over_ms >= ORDER_GAPS_MS ? i : late;
     }
     f->due_ns = NEVER_NS;
-    for (; overdue > 0 && (is_next(f) || gap_may_show(d, f, b->now_ns)); overdue--)
+    for (i = 0; i < overdue && (i < late || is_next(f) || gap_may_show(d, f, b->now_ns)); i++)
         run_release(d, f, b, &d->stats.order_timeout_packets);
     drain(d, f, b, true);
-    if (overdue > 0)
+    if (i < overdue)
         return;
     for (const pkt *run = f->first; run; run = run->wait.last->wait.next)
         left_ms = (uint32_t)min_u64(left_ms, run->wait.due_ms - now_ms);

@@ -1,7 +1,7 @@
 /* fuzz_order.c - a peer that sends TCP segments of any kind, over a path that loses, repeats and reorders.
  *
  * Invariant: what comes is delivered, once and unchanged: what is not TCP at once, and all others within
- * 400 ms; while a segment waits, of its flow only what comes before it by sequence number goes on, or what
+ * 500 ms; while a segment waits, of its flow only what comes before it by sequence number goes on, or what
  * takes up none, or a SYN or RST, behind which nothing waits. */
 #include <string.h>
 

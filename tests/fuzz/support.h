@@ -34,7 +34,7 @@ typedef struct ways {
     uint32_t mtu_bytes;  /* 0: KEEP_MTU */
 } ways;
 
-enum { ORDER_NS_MAX = 400000000 }; /* nothing waits for a lost packet any longer */
+enum { ORDER_NS_MAX = 500000000 }; /* for a lost packet 400 ms, and 100 to show one gap after the other */
 enum { WAYS_RULES = 5, WAYS_PORT = 5060 }; /* that port and the ones behind it, UDP; TCP has one less */
 
 /* One end of a tunnel: a plane with one peer (number 0), one session (suite by `suite`), one path. */

@@ -15,8 +15,8 @@ ORDER = (
     Mutant(
         "what has waited long enough goes at once",
         "core/order.c",
-        "overdue > 0 && (is_next(f) || gap_may_show(d, f, b->now_ns));",
-        "overdue > 0;",
+        "i < overdue && (i < late || is_next(f) || gap_may_show(d, f, b->now_ns));",
+        "i < overdue;",
     ),
     Mutant(
         "keystrokes wait", "core/order.c", " && !(payload < ORDER_TINY_BYTES && (s->flags & TCP_PSH))", ""

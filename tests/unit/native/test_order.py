@@ -196,6 +196,15 @@ def test_gaps_are_shown_one_after_the_other(runs: int, in_20_ms: int) -> None:
     assert told(rig) == {"held": runs, "timeout": runs}
 
 
+def test_who_sleeps_shows_all_that_is_long_overdue_at_once() -> None:
+    rig = make()
+    packets = Flow().some(41)
+    rig.receive(*sealed(rig, packets)[::2])
+    rig.delivered()
+    rig.tick(LIMIT_NS + 100 * MS)
+    assert rig.delivered() == packets[2::2]
+
+
 def test_what_comes_while_gaps_are_shown_goes_behind() -> None:
     rig = make()
     packets = Flow().some(24)
