@@ -324,7 +324,7 @@ class RepairConfig:
     order: bool = key(
         "true",
         "TCP flows that come in wait for what of them is lost until the peer has repeated it, 400 ms at the "
-        "most, so that their senders see no loss.",
+        "most (500 where there are hundreds of gaps), so that their senders see no loss.",
         kinds.BOOLEAN,
         reloadable=False,
     )
