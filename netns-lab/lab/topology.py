@@ -89,13 +89,18 @@ class EmulatedLink:
         return counters
 
 
+def dropped_packets(direction: Mapping[str, Any]) -> int:
+    """Packets of one direction that the emulator dropped, for whatever reason, from its counters."""
+    return sum(int(drop["packets"]) for drop in direction["drops"].values())
+
+
 def unaccounted(counters: Mapping[str, Any]) -> int:
     """Packets of the emulator that are neither out, held nor counted as dropped: 0."""
     total = 0
     for name in ("ab", "ba"):
         d = counters[name]
-        drops = sum(drop["packets"] for drop in d["drops"].values())
-        total += abs(d["in_packets"] + d["duplicated_packets"] - d["out_packets"] - d["held_packets"] - drops)
+        gone = d["out_packets"] + d["held_packets"] + dropped_packets(d)
+        total += abs(d["in_packets"] + d["duplicated_packets"] - gone)
     return total
 
 

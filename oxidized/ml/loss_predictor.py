@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from oxidized.core.loss import EWMA_SCALE, STEP_S, EwmaLoss, Row
+from oxidized.core.loss import EWMA_SCALE, STEP_S, Row
+from oxidized.core.steering import PlainPredictor
 from oxidized.ml.model_file import ModelRefused, model_read, sheet_parsed
 
 try:
@@ -198,7 +199,7 @@ class LossPredictor:
         self._session = session
         self._runner: Any = None
         self._state: Any = None
-        self._plain: list[EwmaLoss] = []
+        self._plain = PlainPredictor("ewma")  # without numpy
         self._paths = 0
         self._steps = 0
         self._late = 0
@@ -236,8 +237,7 @@ class LossPredictor:
 
     def forget(self, path: int) -> None:
         """Row `path` of the next step is another path than before. One that was never seen: nothing to do."""
-        if path < len(self._plain):
-            self._plain[path] = EwmaLoss()
+        self._plain.forget(path)
         if self._state is not None and path < self._state.paths:
             self._state.reset(path)
 
@@ -261,7 +261,9 @@ class LossPredictor:
         if not HAS_NUMPY:
             if self.mode != "ewma":
                 self._fallbacks["no numpy"] += 1
-            return self._plain_step(now_unix_s, rows, paths), none
+            self._paths = paths
+            losses, _ = self._plain.step(now_unix_s, rows[:paths])
+            return list(losses), none
         self._fit(paths)
         self._state.step(now_unix_s, np.asarray(rows, dtype=np.float64)[:paths])
         if self.mode == "lstm":
@@ -279,12 +281,6 @@ class LossPredictor:
         return LossDescription(
             self.mode, self.active, self.trouble, self.digest, self._paths, self._steps, dict(self._fallbacks)
         )
-
-    def _plain_step(self, now_unix_s: float, rows: Sequence[Sequence[float]], paths: int) -> list[float]:
-        del self._plain[paths:]
-        self._plain += [EwmaLoss() for _ in range(paths - len(self._plain))]
-        self._paths = paths
-        return [state.step(now_unix_s, row)[0] for state, row in zip(self._plain, rows, strict=False)]
 
     def _fit(self, paths: int) -> None:
         if self._paths == paths:

@@ -19,7 +19,7 @@ from typing import Any
 from lab.calls import CALLS_MAX, CODECS, DSCP_NAMES, Calls, Plan
 from lab.errors import UsageError
 from lab.scenarios.base import Outcome, Parameter, Run, Scenario
-from lab.topology import Direction
+from lab.topology import Direction, dropped_packets
 
 RTTS_MS = (20.0, 40.0, 80.0, 160.0)
 CODEC = CODECS["g711"]
@@ -119,9 +119,6 @@ def cell_results(rtt_ms: float, calls: int, found: Mapping[str, Any], before: Ma
         count: int = after[way][key] - before[way][key]
         return count
 
-    def dropped(counters: Mapping[str, Any]) -> int:
-        return sum(int(drop["packets"]) for drop in counters["ab"]["drops"].values())
-
     return with_ratios({
         "cell": f"{rtt_ms:g}ms", "rtt_seconds": rtt_ms / 1e3, "calls": calls,
         **{key: found[key] for key in ("delay_p50_seconds", "delay_p95_seconds", "delay_p99_seconds",
@@ -129,7 +126,7 @@ def cell_results(rtt_ms: float, calls: int, found: Mapping[str, Any], before: Ma
         "offered_packets": sent, "offered_bytes": sent * PACKET_BYTES, "received_packets": received,
         "lost_packets": sent - received, "over_budget_packets": calls_found["over_budget_packets"],
         "wire_packets": more("ab", "in_packets"), "wire_bytes": more("ab", "in_bytes"),
-        "dropped_packets": dropped(after) - dropped(before),
+        "dropped_packets": dropped_packets(after["ab"]) - dropped_packets(before["ab"]),
         "feedback_packets": more("ba", "in_packets"), "feedback_bytes": more("ba", "in_bytes"),
         "wrong_packets": calls_found["wrong_packets"],
         "duplicate_packets": calls_found["duplicate_packets"],

@@ -18,7 +18,7 @@ from lab.calls import CODECS, Calls, Plan
 from lab.errors import UsageError
 from lab.load import TRAFFIC_PORT, CheckedTcp, CheckedUdp, Transfer, tcp_sent_segments
 from lab.scenarios.base import Outcome, Parameter, Run, Scenario
-from lab.topology import EmulatedLink
+from lab.topology import EmulatedLink, dropped_packets
 
 SHARED = Path(__file__).resolve().parents[4] / "shared/traces/train"
 LOADS = ("bulk", "video")
@@ -27,11 +27,6 @@ UDP_HEADERS = 28
 DRAIN_SECONDS = 1.0
 DRAIN_SECONDS_MAX = 60.0  # a network may fade for long
 PLACE_MS = 97_000  # from the beginning of one round to that of the next
-
-
-def dropped(direction: Mapping[str, Any]) -> int:
-    """Packets of one direction that the emulator dropped, for whatever reason."""
-    return sum(int(drop["packets"]) for drop in direction["drops"].values())
 
 
 def drain(link: EmulatedLink) -> None:
@@ -124,7 +119,7 @@ class Cellular(Scenario):
             "voip_late_or_lost_ratio": (lost + way["over_budget_packets"]) / way["sent_packets"],
             "load_bps": loaded["bps"], "load_lost_ratio": loaded["lost_ratio"],
             "offered_packets": offered, "wire_packets": wire, "extra_packets_ratio": wire / offered - 1,
-            "dropped_packets": dropped(after) - dropped(before),
+            "dropped_packets": dropped_packets(after) - dropped_packets(before),
             "wrong_packets": way["wrong_packets"] + way["duplicate_packets"] + loaded["wrong"],
         }  # fmt: skip
 
