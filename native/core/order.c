@@ -6,7 +6,8 @@
  * for. It goes on when the gap is filled, when nothing is missing there any more, or when it has waited for
  * long enough. Other flows do not wait, nor does what is not TCP; nor what may be a keystroke, as those who
  * type want to see the next one. But nothing overtakes what waits of its own flow, except for packets that
- * take up no sequence numbers (RFC 9293).
+ * take up no sequence numbers (RFC 9293). What the flow itself sends again least of all: its time stamp is
+ * newer, and a receiver that has seen it at the place it waits for drops all older ones (PAWS, RFC 7323).
  *
  * Whether something is missing is decided behind the last packet of a turn (order_settle): what fills a hole
  * may be opened, and still be on its way to here. */
@@ -111,6 +112,42 @@ static void note(order_flow *f, const pkt *p, bool is_run)
     f->serial = serial;
 }
 
+/* p, of what waits or not, goes on in order, or is older than that. */
+static void go_on(dp *d, order_flow *f, pkt *p, uint32_t end, batch *b)
+{
+    pass(d, b, p);
+    if (after(end, f->next_seq) <= 0)
+        return;
+    f->next_seq = end;
+    /* Sent anew by the flow itself, it says nothing of what is missing before those that wait. */
+    if (!f->first || p->pn < f->first->pn)
+        note(f, p, false);
+}
+
+/* Whether the flow sent p, which begins at seq, again: later than what follows it there and waits. */
+static bool is_sent_anew(const order_flow *f, const pkt *p, uint32_t seq)
+{
+    if (!f->first || after(seq, f->last->wait.end) >= 0)
+        return false;
+    const pkt *run = f->first;
+    while (after(run->wait.end, seq) <= 0)
+        run = run->wait.last->wait.next;
+    return p->session->serial == run->session->serial && p->path == run->path && p->pn > run->pn;
+}
+
+/* What the flow sent again, as far as nothing waits any more that it sent before. */
+static void anew_release(dp *d, order_flow *f, batch *b, uint64_t *why)
+{
+    while (f->anew && !is_sent_anew(f, f->anew, f->anew->wait.seq)) {
+        pkt *p = f->anew;
+        f->anew = p->wait.next;
+        waiting_add(d, f, (uint32_t)-1);
+        COUNT_ADD(d->stats.deliver_held_packets, -1);
+        COUNT_ADD(*why, 1);
+        go_on(d, f, p, p->wait.end, b);
+    }
+}
+
 /* The first run is no longer f's. */
 static void run_take(dp *d, order_flow *f)
 {
@@ -140,6 +177,7 @@ static void run_release(dp *d, order_flow *f, batch *b, uint64_t *why)
     waiting_add(d, f, -count);
     COUNT_ADD(d->stats.deliver_held_packets, -(uint64_t)count);
     COUNT_ADD(*why, count);
+    anew_release(d, f, b, why);
 }
 
 static void flow_release(dp *d, order_flow *f, batch *b, uint64_t *why)
@@ -215,9 +253,14 @@ static void queue(dp *d, order_flow *f, pkt *p, const segment *s, uint32_t due_m
         if (f->last == before)
             f->last = p;
     }
-    waiting_add(d, f, 1);
-    COUNT_ADD(d->stats.deliver_held_packets, 1);
-    COUNT_ADD(d->stats.order_held_packets, 1);
+}
+
+/* Behind all that the flow has sent before. */
+static void queue_anew(order_flow *f, pkt *p, const segment *s)
+{
+    p->wait = (pkt_wait){ .seq = s->seq, .end = s->end };
+    *(f->anew ? &f->anew_last->wait.next : &f->anew) = p;
+    f->anew_last = p;
 }
 
 /* Never so many that the pool runs dry of them. */
@@ -228,8 +271,8 @@ static bool has_room(const dp *d)
     return d->order.waiting < pl->count / 2 && pl->free_count >= free_min;
 }
 
-/* p stands behind a gap of its flow. False: it can not wait, and nothing of its flow does any more. */
-static bool hold_back(dp *d, order_flow *f, pkt *p, const segment *s, const hole *h, batch *b)
+/* Room for one more of f. False: it can not wait, and nothing of its flow does any more. */
+static bool room_make(dp *d, order_flow *f, pkt *p, batch *b)
 {
     bool was_waiting = f->first != NULL;
     if (!has_room(d) && d->order.oldest)
@@ -239,6 +282,18 @@ static bool hold_back(dp *d, order_flow *f, pkt *p, const segment *s, const hole
         flow_release(d, f, b, &d->stats.order_full_packets);
         return false;
     }
+    waiting_add(d, f, 1);
+    COUNT_ADD(d->stats.deliver_held_packets, 1);
+    COUNT_ADD(d->stats.order_held_packets, 1);
+    return true;
+}
+
+/* p stands behind a gap of its flow. False: it does not wait. */
+static bool hold_back(dp *d, order_flow *f, pkt *p, const segment *s, const hole *h, batch *b)
+{
+    bool was_waiting = f->first != NULL;
+    if (!room_make(d, f, p, b))
+        return false;
     peer *pr = &d->peers[p->peer];
     uint32_t limit_ms = ms_of(limit_ns(&pr->paths[p->path]));
     uint32_t age_ms = h ? ms_of(b->now_ns) - h->noticed_ms : 0;
@@ -364,16 +419,14 @@ static void order_one(dp *d, pkt *p, batch *b)
         return;
     }
     f->used = t->clock;
+    if (OXI_UNLIKELY(is_sent_anew(f, p, s.seq)) && room_make(d, f, p, b)) {
+        queue_anew(f, p, &s);
+        return;
+    }
     bool is_gap = after(s.seq, f->next_seq) > 0;
     if (OXI_UNLIKELY(is_gap) && gap_waits(d, f, p, &s, b))
         return;
-    pass(d, b, p);
-    if (after(s.end, f->next_seq) <= 0)
-        return; /* old */
-    f->next_seq = s.end;
-    /* Sent anew by the flow itself, it says nothing of what is missing before those that wait. */
-    if (!f->first || p->pn < f->first->pn)
-        note(f, p, false);
+    go_on(d, f, p, s.end, b);
     drain(d, f, b, false);
 }
 
@@ -459,6 +512,15 @@ void order_tick(dp *d, peer *pr, uint64_t now_ns)
     path_in_release(d, &b);
 }
 
+static void drop_all(dp *d, order_flow *f, pkt *p, const pkt *end)
+{
+    for (pkt *next; p != end; p = next) {
+        next = p->wait.next;
+        waiting_add(d, f, (uint32_t)-1);
+        drop_undelivered(d, p, DROP_STOPPED);
+    }
+}
+
 void order_end(dp *d, peer *pr)
 {
     order_table *t = &d->order;
@@ -469,12 +531,10 @@ void order_end(dp *d, peer *pr)
         while (f->first) {
             pkt *p = f->first, *end = p->wait.last->wait.next;
             run_take(d, f);
-            for (pkt *next; p != end; p = next) {
-                next = p->wait.next;
-                waiting_add(d, f, (uint32_t)-1);
-                drop_undelivered(d, p, DROP_STOPPED);
-            }
+            drop_all(d, f, p, end);
         }
+        drop_all(d, f, f->anew, NULL);
+        f->anew = NULL;
         f->tag = 0;
     }
     for (uint32_t i = 0; i < OXI_PATHS_MAX; i++)

@@ -17,6 +17,8 @@ typedef struct order_flow {
     uint64_t gap_ns;       /* before that none of it goes on over a gap */
     struct pkt *first;     /* what waits: runs by sequence number; NULL: nothing */
     struct pkt *last;      /* first packet of the last run */
+    struct pkt *anew;      /* what the flow sent again, and waits behind those, in the order it came */
+    struct pkt *anew_last;
     struct order_flow *older, *newer; /* flows with something that waits, by when that began */
     uint32_t next_seq;     /* what comes next in order */
     uint32_t used;         /* packets of all flows when this one was last seen; low bits */

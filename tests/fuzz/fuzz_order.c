@@ -2,7 +2,8 @@
  *
  * Invariant: what comes is delivered, once and unchanged: what is not TCP at once, and all others within
  * 500 ms; while a segment waits, of its flow only what comes before it by sequence number goes on, or what
- * takes up none, or a SYN or RST, behind which nothing waits. */
+ * takes up none, or a SYN or RST, behind which nothing waits. One that came when another waited that begins
+ * or ends behind it and was sent before it is sent again, and waits for others. */
 #include <string.h>
 
 #include "support.h"
@@ -18,7 +19,7 @@ typedef struct sent {
     uint32_t payload;
     uint8_t flags;
     uint64_t pn;
-    bool has_come, is_out;
+    bool has_come, is_out, is_again;
     uint64_t came_ns;
 } sent;
 
@@ -97,8 +98,20 @@ static void came_out(world *w, const uint8_t *data, uint32_t len)
         const sent *other = &w->sent[i];
         bool waits = other->flow == s->flow && other->has_come && !other->is_out && takes_room(other) &&
                      other->came_ns < s->came_ns;
-        must(!waits || (int32_t)(s->seq - other->seq) <= 0, "nothing overtakes what waits");
+        bool is_before = (int32_t)(s->seq - other->seq) <= 0 || other->is_again;
+        must(!waits || is_before, "nothing overtakes what waits");
     }
+}
+
+static bool is_again(const world *w, const sent *s)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < w->count; i++) {
+        const sent *other = &w->sent[i];
+        bool waits = other->flow == s->flow && other->has_come && !other->is_out && other->pn < s->pn;
+        found = found || (waits && (int32_t)(other->seq + other->payload - s->seq) > 0);
+    }
+    return found;
 }
 
 static void collect(world *w)
@@ -139,6 +152,7 @@ static void arrive(world *w, input *in)
         from[n] = address_of(1, 443);
         bool is_old = w->next > s->pn && w->next - s->pn > WINDOW; /* it is dropped */
         s->came_ns = s->has_come ? s->came_ns : now_ns;
+        s->is_again = s->has_come ? s->is_again : is_again(w, s);
         s->has_come = s->has_come || !is_old;
         w->next = w->next > s->pn ? w->next : s->pn + 1;
         w->wire_count--;

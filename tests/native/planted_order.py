@@ -28,6 +28,18 @@ ORDER = (
         "return (h || is_unsettled)",
     ),
     Mutant(
+        "what is sent again overtakes what was sent before",
+        "core/order.c",
+        "if (OXI_UNLIKELY(is_sent_anew(f, p, s.seq)) &&",
+        "if (false &&",
+    ),
+    Mutant(
+        "what is sent again waits for what was sent later, too",
+        "core/order.c",
+        " && p->path == run->path && p->pn > run->pn;",
+        ";",
+    ),
+    Mutant(
         "sequence numbers do not come round",
         "core/order.c",
         "{ return (int32_t)(a - b); }",

@@ -351,36 +351,67 @@ def test_the_first_packet_of_a_connection_is_waited_for() -> None:
     assert rig.delivered() == packets
 
 
-def test_what_is_sent_again_goes_at_once() -> None:
-    """The sender's own retransmission fills the gap; an old one, and one more, pass."""
+def test_what_is_sent_again_goes_behind_what_was_sent_before() -> None:
+    """A receiver that has seen its time stamp at the place it waits for drops what is older (RFC 7323)."""
     rig = make()
-    packets = Flow().some(8)
+    flow = Flow()
+    packets = flow.some(8)
     datagrams = sealed(rig, packets)
     rig.receive(*(datagrams[n] for n in (0, 2, 3, 5, 6)))
     rig.delivered()
-    rig.receive(rig.far.seal(packets[0]))
-    assert rig.delivered() == packets[:1]
-    rig.receive(rig.far.seal(packets[1]))
-    assert rig.delivered() == packets[1:4]  # what is behind the other hole goes on waiting
+    rig.receive(*sealed(rig, [packets[1], packets[4], packets[0]]))
+    assert rig.delivered() == []
+    assert told(rig) == {"waiting": 7, "held": 7}
     rig.receive(datagrams[1])
-    assert rig.delivered() == [packets[1]]
+    assert rig.delivered() == packets[1:4]  # what is behind the other hole goes on waiting
     rig.receive(datagrams[4])
-    assert rig.delivered() == packets[4:7]
+    assert rig.delivered() == [*packets[4:7], packets[1], packets[4], packets[0]]
+    assert told(rig) == {"held": 7, "filled": 7}
+    rig.receive(rig.far.seal(packets[1]))
+    assert rig.delivered() == [packets[1]]  # nothing waits
+
+
+def test_what_is_sent_again_waits_no_longer_than_what_was_sent_before() -> None:
+    rig = make()
+    flow = Flow()
+    packets = flow.some(3)
+    datagrams = sealed(rig, packets)
+    again = rig.far.seal(packets[1])
+    packets += flow.some(2)
+    datagrams += sealed(rig, packets[3:])
+    rig.receive(datagrams[0], datagrams[2], again)
+    rig.tick_until(rig.now_ns + 100 * MS)
+    rig.receive(datagrams[4])
+    assert rig.delivered() == packets[:1]
+    rig.tick_until(rig.now_ns + LIMIT_NS - 101 * MS)
+    assert rig.delivered() == []
+    rig.tick_until(rig.now_ns + 2 * MS)
+    assert rig.delivered() == [packets[2], packets[1]]
+    rig.tick_until(rig.now_ns + 100 * MS)
+    assert rig.delivered() == packets[4:]
+    assert told(rig) == {"held": 3, "timeout": 3}
 
 
 def test_what_is_sent_again_says_nothing_of_what_is_missing_behind_it() -> None:
-    """It has a newer number than those that wait, and there is still a hole before them."""
+    """It has a newer number than what waits, and there is still a hole before the rest of that."""
     rig = make()
-    packets = Flow().some(4)
+    flow = Flow()
+    packets = flow.some(3)
     datagrams = sealed(rig, packets)
-    rig.receive(datagrams[0], datagrams[3])
-    rig.receive(rig.far.seal(packets[1]))
+    rig.receive(datagrams[0], datagrams[2])
+    again = rig.far.seal(packets[1])
+    packets += flow.some(2)
+    datagrams += sealed(rig, packets[3:])
+    rig.receive(again, datagrams[4])
+    assert rig.delivered() == packets[:1]
+    rig.receive(datagrams[1])
+    assert rig.delivered() == [packets[1], packets[2], packets[1]]
     other = sealed(rig, Flow(port=9).some(2))
     rig.receive(*reversed(other))  # a hole is filled, so all who wait are looked at
-    assert rig.delivered()[:2] == packets[:2]
-    assert told(rig) == {"waiting": 1, "held": 1}
-    rig.receive(datagrams[2])
-    assert rig.delivered() == packets[2:]
+    assert told(rig) == {"waiting": 1, "held": 3, "filled": 2}
+    rig.delivered()
+    rig.receive(datagrams[3])
+    assert rig.delivered() == packets[3:]
 
 
 def test_a_new_session_begins_anew() -> None:
@@ -444,19 +475,20 @@ def test_the_flows_that_are_kept_are_bounded() -> None:
 @pytest.mark.parametrize("removed", [False, True])
 def test_who_is_removed_waits_no_more(removed: bool) -> None:
     rig = make()
-    first, _, last = sealed(rig, Flow().some(3))
-    rig.receive(first, last)
+    packets = Flow().some(3)
+    first, _, last = sealed(rig, packets)
+    rig.receive(first, last, rig.far.seal(packets[1]))
     rig.delivered()
     if removed:
         rig.plane.peer_remove(rig.peer)
-        assert drops(rig.plane) == {("receive", "stopped"): 1}
-        assert told(rig) == {"held": 1}
+        assert drops(rig.plane) == {("receive", "stopped"): 2}
+        assert told(rig) == {"held": 2}
         rig.tick()
         assert rig.plane.stats()["pool_free_pkts"] == rig.pool_pkts
     else:
         rig.plane.session_drop(rig.peer)
         rig.tick_until(rig.now_ns + LIMIT_NS_MAX)
-        assert len(rig.delivered()) == 1
+        assert rig.delivered() == [packets[2], packets[1]]
 
 
 def test_many_holes() -> None:
