@@ -145,6 +145,7 @@ enum {
 #define REPAIR_SLOT_NS (10 * NS_PER_MS)
 #define REPAIR_COPY_APART_NS (10 * NS_PER_MS)
 #define REPAIR_WISH_NS (1500 * NS_PER_MS)
+#define QUEUE_FADE_NS (60 * NS_PER_S) /* how long the longest queue is remembered, less and less */
 #define REPAIR_ORDERED_NS (1 * NS_PER_S) /* a pause of a flow that is kept in order */
 #define COMPRESS_SLOT_NS (10 * NS_PER_MS)
 #define HOLD_NS_MAX (5 * NS_PER_MS)

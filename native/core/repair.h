@@ -43,6 +43,8 @@ typedef struct repair_path {
     uint32_t boost_permille;       /* repair symbols that may be sent beyond that, in thousandths */
     uint32_t recent_ppm;           /* of the last hundred or so, by whatever cause */
     uint32_t free_ppm;             /* of what was sent while no queue stood */
+    uint64_t queue_ns_max;         /* that stood there lately; fades from queue_max_at_ns on */
+    uint64_t queue_max_at_ns;
     uint64_t reorder_ns;
     uint64_t slot;                 /* of REPAIR_SLOT_NS */
     uint64_t slot_bytes;           /* sent in it */

@@ -358,11 +358,22 @@ static void average(uint32_t *ppm, int64_t window, uint64_t packets, int64_t mis
     *ppm = (uint32_t)(next < 0 ? 0 : next > 1000000 ? 1000000 : next);
 }
 
+static void queue_max_update(repair_path *rp, const path_times *t, uint64_t now_ns)
+{
+    uint64_t passed_ns = now_ns - rp->queue_max_at_ns;
+    if (passed_ns >= QUEUE_FADE_NS / 256) {
+        rp->queue_ns_max -= rp->queue_ns_max / 256 * min_u64(passed_ns / (QUEUE_FADE_NS / 256), 256);
+        rp->queue_max_at_ns = now_ns;
+    }
+    rp->queue_ns_max = max_u64(rp->queue_ns_max, queue_ns(t));
+}
+
 void repair_reported(path *pa, uint64_t packets, int64_t missing, uint64_t now_ns)
 {
     repair_path *rp = &pa->repair;
     repair_wish w = repair_wish_of(rp, now_ns);
     path_times t = path_times_of(pa);
+    queue_max_update(rp, &t, now_ns);
     average(&rp->recent_ppm, RECENT_AVERAGE, packets, missing);
     average(&rp->loss_ppm, LOSS_AVERAGE, packets, missing);
     bool is_random = missing <= 0 || !is_congested(rp, &t, &w);

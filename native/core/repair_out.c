@@ -89,12 +89,19 @@ static bool is_coded(const dp *d, const repair_wish *w, uint64_t leave_after, co
     return d->repair.conf.mode == OXI_REPAIR_CODE || !round_fits(leave_after, t);
 }
 
+/* As long as it was when it was longest, or nearly so: one that a TCP has filled overflows there. */
+static bool is_brimful(const repair_path *rp, const path_times *t)
+{
+    uint64_t latest_ns = t->rtt_latest_ns - min_u64(t->rtt_latest_ns, t->rtt_min_ns);
+    return max_u64(latest_ns, queue_ns(t)) >= rp->queue_ns_max / 8 * 7;
+}
+
 /* A queue that overflows takes far more of what comes in these milliseconds than is lost where none stands;
  * losses at random do not care. Of one that is foretold less is enough, but not the word alone: a full queue
- * and a bad radio look the same to who foretells. */
+ * and a bad radio look the same to who foretells; and with a TCP there always stands some queue. */
 bool is_congested(const repair_path *rp, const path_times *t, const repair_wish *w)
 {
-    bool is_foretold = w->regime == OXI_REGIME_CONGESTED;
+    bool is_foretold = w->regime == OXI_REGIME_CONGESTED && is_brimful(rp, t);
     uint32_t usual_ppm = rp->free_ppm * (is_foretold ? 2 : 3);
     return has_queue(t) && rp->recent_ppm > usual_ppm + (is_foretold ? CONGESTED_PPM / 4 : CONGESTED_PPM);
 }

@@ -64,8 +64,10 @@ uint64_t code_lag_ns(uint32_t redundancy_permille, uint64_t leave_after)
     return redundancy_permille < 1000 ? 0 : min_u64(60 * NS_PER_MS, leave_after / 10 * 9);
 }
 
+uint64_t queue_ns(const path_times *t) { return t->rtt_ns - min_u64(t->rtt_ns, t->rtt_min_ns); }
+
 /* Less may be jitter. */
 bool has_queue(const path_times *t)
 {
-    return t->rtt_ns >= t->rtt_min_ns + max_u64(10 * NS_PER_MS, t->rtt_min_ns / 4);
+    return queue_ns(t) >= max_u64(10 * NS_PER_MS, t->rtt_min_ns / 4);
 }

@@ -36,6 +36,8 @@ bool round_fits(uint64_t left_ns, const path_times *t);
 uint64_t passed_wait_ns(const path_times *t);
 /* How old a packet is when its repair symbol is made: behind the burst that may have taken it. */
 uint64_t code_lag_ns(uint32_t redundancy_permille, uint64_t leave_after);
+/* How long packets stand in queues of the network, by the smoothed round trip. */
+uint64_t queue_ns(const path_times *t);
 /* Whether packets stand in a queue of the network, so that it may overflow. */
 bool has_queue(const path_times *t);
 #endif

@@ -42,6 +42,12 @@ REPAIR = (
         "else if (!is_timed && is_full_now)",
         "else if (false)",
     ),
+    Mutant(
+        "any queue overflows when that is foretold",
+        "core/repair_out.c",
+        " && is_brimful(rp, t);",
+        ";",
+    ),
     Mutant("given up is told once", "core/repair_loss.c", "        rp->told = k->abandoned;\n", ""),
     Mutant(
         "of calls empty numbers are abandoned",

@@ -414,6 +414,26 @@ def test_bulk_lost_to_a_full_queue_is_abandoned_at_once() -> None:
     assert pair.hub.stats()["order_timeout_packets"] == 0
 
 
+def test_a_queue_that_was_longer_before_does_not_overflow_now() -> None:
+    """Whatever is wished: it has room."""
+    lost, newest = once(carries(380)), 0
+
+    def judge(sent: Sent) -> bool | int:
+        nonlocal newest
+        if sent.has(Inner) and not sent.has(Repeat):
+            newest = number_of(sent.opened.inner or b"")
+        wait_ns = 80 * MS - min(max(newest - 150, 0), 80) * MS // 2
+        return lost(sent) or (wait_ns if sent.way == "up" else False)
+
+    pair = RepairPair(order=True, judge=judge)
+    stream(pair, 370)
+    pair.wish(Regime.CONGESTED)
+    stream(pair, 80, begin=370)
+    pair.run(1 * S)
+    assert pair.numbers() == list(range(450))
+    assert "congestion" not in pair.told() and len(pair.repeats()) == 1
+
+
 def test_where_no_queue_stands_none_overflows() -> None:
     """Whatever is wished."""
     pair = RepairPair(order=True, judge=once(carries(20)))
