@@ -119,9 +119,7 @@ static void go_on(dp *d, order_flow *f, pkt *p, uint32_t end, batch *b)
     if (after(end, f->next_seq) <= 0)
         return;
     f->next_seq = end;
-    /* Sent anew by the flow itself, it says nothing of what is missing before those that wait. */
-    if (!f->first || p->pn < f->first->pn)
-        note(f, p, false);
+    note(f, p, false);
 }
 
 /* Whether the flow sent p, which begins at seq, again: later than what follows it there and waits. */

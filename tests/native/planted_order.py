@@ -46,12 +46,6 @@ ORDER = (
         "{ return a < b ? -1 : a > b; }",
     ),
     Mutant(
-        "what the flow sends again hides other holes",
-        "core/order.c",
-        "if (!f->first || p->pn < f->first->pn)",
-        "if (true)",
-    ),
-    Mutant(
         "holes of the session before",
         "core/order.c",
         "            holes_clear(hp, &pr->paths[i].holes);\n        pr->rx_serial",
