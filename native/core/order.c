@@ -86,6 +86,13 @@ static void waiting_add(dp *d, order_flow *f, uint32_t count)
     COUNT_SET(d->stats.order_waiting_packets, d->order.waiting);
 }
 
+static void waiting_end(dp *d, order_flow *f, uint32_t count, uint64_t *why)
+{
+    waiting_add(d, f, -count);
+    COUNT_ADD(d->stats.deliver_held_packets, -(uint64_t)count);
+    COUNT_ADD(*why, count);
+}
+
 static void list_put(order_table *t, order_flow *f)
 {
     f->older = t->newest;
@@ -139,9 +146,7 @@ static void anew_release(dp *d, order_flow *f, batch *b, uint64_t *why)
     while (f->anew && !is_sent_anew(f, f->anew, f->anew->wait.seq)) {
         pkt *p = f->anew;
         f->anew = p->wait.next;
-        waiting_add(d, f, (uint32_t)-1);
-        COUNT_ADD(d->stats.deliver_held_packets, -1);
-        COUNT_ADD(*why, 1);
+        waiting_end(d, f, 1, why);
         go_on(d, f, p, p->wait.end, b);
     }
 }
@@ -172,9 +177,7 @@ static void run_release(dp *d, order_flow *f, batch *b, uint64_t *why)
         p = next;
     }
     pass(d, b, last);
-    waiting_add(d, f, -count);
-    COUNT_ADD(d->stats.deliver_held_packets, -(uint64_t)count);
-    COUNT_ADD(*why, count);
+    waiting_end(d, f, count, why);
     anew_release(d, f, b, why);
 }
 
